@@ -1,0 +1,19 @@
+"""SQLAlchemy's bulk paths, native.
+
+``fastbulk.insert(session, User, rows)`` does what ``session.execute(insert(User), rows)`` does, many
+times as fast: in the session's own transaction, outside the GIL, with the rows that RETURNING gives
+back in the order of the input.
+"""
+
+from importlib.metadata import version
+
+from .carriers.pysqlite import install as _install
+from .result import Result, Timing
+from .roads import Road
+from .verbs import explain, insert
+
+__version__ = version("fastbulk")
+__all__ = ["Result", "Road", "Timing", "explain", "insert"]
+
+# Only connections that are opened later get the SQL function.
+_install()

@@ -1,0 +1,121 @@
+"""The native half: plans in, rows out. Not public; `fastbulk`'s own modules are its only users."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, final
+
+Kind = Literal[
+    "bool",
+    "int",
+    "float",
+    "text",
+    "bytes",
+    "date",
+    "time",
+    "timestamp",
+    "uuid",
+    "dynamic",
+    "object",
+]
+
+__file__: str
+
+class RowError(Exception):
+    """A value that can't be sent; args are (row, key, value, reason, cause)."""
+
+@final
+class Column:
+    """One column of the target table."""
+
+    key: str
+    name: str
+    sql_name: str
+    def __new__(
+        cls,
+        key: str,
+        name: str,
+        *,
+        sql_name: str,
+        column_key: str,
+        kind: str,
+        processor: Callable[[Any], Any] | None = None,
+        drop_none: bool = True,
+        default: object = None,
+        default_call: Callable[[Any], Any] | None = None,
+        default_sql: str | None = None,
+        omit: bool = False,
+        forced: bool = False,
+        placeholder: Sequence[str] = ("", ""),
+    ) -> Column: ...
+    def value_sql(self, mark: str) -> str: ...
+
+@final
+class Plan:
+    """What to do, with which table and columns."""
+
+    columns: list[Column]
+    has_expressions: bool
+    def __new__(
+        cls,
+        *,
+        schema: str | None,
+        table: str,
+        sql_table: str,
+        columns: Sequence[Column],
+        returning: Sequence[str],
+        sentinel: tuple[int, int] | None,
+        null: object,
+        expressions: tuple[type, ...],
+        adapt: Callable[[Any], Any] | None,
+    ) -> Plan: ...
+
+@final
+class Slice:
+    """The columns of some rows."""
+
+    first_row: int
+    nbytes: int
+    def __len__(self) -> int: ...
+    def value(self, row: int, column: int) -> Any: ...
+
+@final
+class Source:
+    """Cuts the input of one call into slices, on the caller's thread."""
+
+    pure: bool
+    exhausted: bool
+    rows: int
+    seconds: float
+    def __new__(
+        cls,
+        plan: Plan,
+        rows: Iterable[Any],
+        *,
+        adapt: Callable[[Any, int], dict[str, Any]],
+        context: object,
+        max_rows: int = ...,
+        max_bytes: int = ...,
+    ) -> Source: ...
+    def next_slice(self) -> Slice | None: ...
+    def next_tuples(self) -> list[tuple[list[int], list[tuple[Any, ...]]]]: ...
+
+@final
+class Outcome:
+    """The rows that a statement returned, and how many it changed."""
+
+    rowcount: int
+    def __len__(self) -> int: ...
+    def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]: ...
+
+@final
+class SqliteJob:
+    """One slice to insert, run by `SELECT fastbulk_run(id)` on the session's connection."""
+
+    id: int
+    failure: tuple[Literal["refused", "interrupted", "rows lost"], int | None, str] | None
+    def __new__(cls, plan: Plan, slice: Slice) -> SqliteJob: ...
+    def take(self) -> Outcome: ...
+
+def sqlite_insert_sql(plan: Plan) -> str: ...
+def sqlite_install(path: str | None) -> bool: ...
+def sqlite_probe(on: bool) -> None: ...
+def sqlite_ready() -> bool: ...

@@ -1,0 +1,149 @@
+"""One call on its way: what was asked, the road that it takes, and what comes back."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exc
+
+from . import errors
+from ._native import RowError, Source
+from .carriers import carrier_of, sqlalchemy
+from .orm.defaults import DefaultContext
+from .orm.mapping import InsertPlan, Request, insert_plan, why_not_native
+from .result import Result, Timing
+from .roads import Road, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import ModuleType
+
+    from sqlalchemy.orm import Mapper
+
+    from ._native import Outcome
+    from .progress import Report
+    from .targets import Held
+
+
+@dataclass(frozen=True)
+class Call:
+    """What :func:`fastbulk.insert` was asked to do, made ready.
+
+    ``plan`` is None where native code can't have one, and then SQLAlchemy does the work.
+    """
+
+    held: Held
+    mapper: Mapper[Any]
+    request: Request
+    execution_options: Mapping[str, Any]
+    carrier: ModuleType
+    road: Road
+    plan: InsertPlan | None
+
+    @classmethod
+    def prepare(
+        cls,
+        held: Held,
+        mapper: Mapper[Any],
+        request: Request,
+        execution_options: Mapping[str, Any],
+    ) -> Call:
+        """Reads the mapper, asks the connection for what closes a road, and chooses one.
+
+        Raises
+        ------
+        sqlalchemy.exc.InvalidRequestError
+            Entities are wanted and there is no Session.
+        """
+        dialect = held.connection.dialect
+        carrier = carrier_of(dialect)
+        if request.has_entities and held.session is None:
+            raise exc.InvalidRequestError(
+                "returning=<mapped class> needs a Session that the objects join; "
+                "a Connection or Engine can return attributes"
+            )
+        request = replace(request, schema_translate_map=_schemas(held, execution_options))
+        facts = carrier.facts(held.connection)
+        plan = None
+        try:
+            why_not_native(mapper, facts)
+            if not facts.keys() & {"several tables"}:
+                plan = insert_plan(mapper, dialect, request, carrier.adapt(dialect))
+                plan.tell(facts)
+        except exc.CompileError as error:
+            facts["not rendered"] = str(error)
+        road = choose(dialect.name, dialect.driver, "insert", facts)
+        if road.name == "executemany":
+            request = replace(request, as_objects=True)
+            plan = insert_plan(mapper, dialect, request, carrier.adapt(dialect))
+        if plan is not None:
+            road = replace(road, sql=carrier.example_sql(plan))
+        return cls(held, mapper, request, execution_options, carrier, road, plan)
+
+    def insert(self, rows: Iterable[Any], report: Report) -> Result:
+        """Sends the rows and gives what came back.
+
+        Raises
+        ------
+        sqlalchemy.exc.StatementError
+            A value is wrong, or the database refused a row.
+        """
+        begin = time.perf_counter()
+        if self.plan is None or self.road.name == "sqlalchemy":
+            result, extract = self._by_sqlalchemy(rows), 0.0
+        else:
+            result, extract = self._by_source(self.plan, rows, report)
+        total = time.perf_counter() - begin
+        result.road = self.road
+        result.timing = Timing(total, extract, total - extract)
+        return result
+
+    def _by_source(
+        self, plan: InsertPlan, rows: Iterable[Any], report: Report
+    ) -> tuple[Result, float]:
+        """The result, and the seconds with the GIL held."""
+        connection = self.held.connection
+        source = Source(plan.native, rows, adapt=plan.adapt, context=DefaultContext(connection))
+        try:
+            outcomes = self._send(plan, source, report)
+        except RowError as error:
+            raise errors.of_row(error, connection, self.road.sql) from error.args[4]
+        begin = time.perf_counter()
+        result = self._result(plan, outcomes)
+        result.rowcount = sum(outcome.rowcount for outcome in outcomes)
+        return result, source.seconds + time.perf_counter() - begin
+
+    def _send(self, plan: InsertPlan, source: Source, report: Report) -> list[Outcome]:
+        send = self.carrier.native if self.road.name == "native" else self.carrier.executemany
+        outcomes = []
+        # Closed at once when `report` raises, so that what was sent is undone before the caller
+        # sees the error.
+        with closing(send(self.held.connection, plan, source)) as sent:
+            for outcome in sent:
+                outcomes.append(outcome)
+                report(source.rows, None)
+        return outcomes
+
+    def _result(self, plan: InsertPlan, outcomes: list[Outcome]) -> Result:
+        session = self.held.session
+        if plan.returning is None:
+            return Result.without_rows()
+        if session is None or not plan.returning.has_entities:
+            return Result.of_columns(plan.returning, outcomes)
+        return Result.of_entities(session, plan.returning, outcomes, self.execution_options)
+
+    def _by_sqlalchemy(self, rows: Iterable[Any]) -> Result:
+        with self.carrier.all_or_nothing(self.held.connection):
+            return sqlalchemy.insert(
+                self.held, self.mapper, self.request, self.execution_options, rows
+            )
+
+
+def _schemas(
+    held: Held, execution_options: Mapping[str, Any]
+) -> tuple[tuple[str | None, str | None], ...]:
+    options = {**held.connection.get_execution_options(), **execution_options}
+    return tuple((options.get("schema_translate_map") or {}).items())

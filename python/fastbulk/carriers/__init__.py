@@ -1,0 +1,19 @@
+"""One file per driver: how native bytes reach the database through the driver's public API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import plain, pysqlite
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sqlalchemy.engine import Dialect
+
+_BY_DRIVER = {("sqlite", "pysqlite"): pysqlite}
+
+
+def carrier_of(dialect: Dialect) -> ModuleType:
+    """The carrier of a dialect's driver; ``plain`` for one that we don't know."""
+    return _BY_DRIVER.get((dialect.name, dialect.driver), plain)

@@ -1,0 +1,93 @@
+"""Any driver: its own ``executemany`` with tuples that native code built."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.engine import Connection, Dialect
+
+    from .._native import Column, Source
+    from ..orm.mapping import InsertPlan
+
+
+def facts(connection: Connection) -> dict[str, str]:
+    """What closes a road on this connection, by name, with the reason in words."""
+    return {}
+
+
+def adapt(dialect: Dialect) -> Callable[[Any], Any] | None:
+    """The driver's own conversion of objects that native code does not know."""
+    return None
+
+
+def example_sql(plan: InsertPlan) -> str:
+    """The statement for one row that gives all columns."""
+    return insert_sql(plan, plan.native.columns, "format")
+
+
+class Sent(NamedTuple):
+    """The outcome of an ``executemany``."""
+
+    rowcount: int
+
+
+@contextmanager
+def all_or_nothing(connection: Connection) -> Iterator[None]:
+    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    with connection.begin_nested():
+        yield
+
+
+def executemany(
+    connection: Connection,
+    plan: InsertPlan,
+    source: Source,
+    all_or_nothing: Callable[[Connection], AbstractContextManager[None]] = all_or_nothing,
+) -> Iterator[Sent]:
+    """Sends all rows; yields the outcome of each statement.
+
+    Raises
+    ------
+    fastbulk._native.RowError
+        A value can't be sent.
+    sqlalchemy.exc.DBAPIError
+        The database refused a row.
+    """
+    with all_or_nothing(connection):
+        while runs := source.next_tuples():
+            for columns, rows in runs:
+                yield _executemany(connection, plan, columns, rows)
+
+
+def _executemany(
+    connection: Connection, plan: InsertPlan, columns: list[int], rows: list[tuple[Any, ...]]
+) -> Sent:
+    native = plan.native.columns
+    paramstyle = connection.dialect.paramstyle
+    sql = insert_sql(plan, [native[column] for column in columns], paramstyle)
+    connection.exec_driver_sql(sql, rows)
+    return Sent(len(rows))
+
+
+def insert_sql(plan: InsertPlan, columns: list[Column], paramstyle: str) -> str:
+    """``INSERT INTO t (a, b) VALUES (?, ?)`` in the driver's parameter style."""
+    if not columns:
+        return f"INSERT INTO {plan.native.sql_table} DEFAULT VALUES"
+    marks = [column.value_sql(_mark(paramstyle, i)) for i, column in enumerate(columns, 1)]
+    names = ", ".join(column.sql_name for column in columns)
+    return f"INSERT INTO {plan.native.sql_table} ({names}) VALUES ({', '.join(marks)})"
+
+
+def _mark(paramstyle: str, position: int) -> str:
+    return {
+        "qmark": "?",
+        "format": "%s",
+        "pyformat": "%s",
+        "numeric": f":{position}",
+        "numeric_dollar": f"${position}",
+    }[paramstyle]

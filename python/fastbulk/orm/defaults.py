@@ -1,0 +1,89 @@
+"""What a column's default is, and the context in which a default's callable runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.schema import Sequence
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column
+    from sqlalchemy.engine import Connection, Dialect, Engine
+    from sqlalchemy.orm import Mapper
+
+    from .sql import Renderer
+
+
+class DefaultContext:
+    """What context-sensitive defaults see of a call.
+
+    The part of SQLAlchemy's ``DefaultExecutionContext`` that is documented for defaults
+    (https://docs.sqlalchemy.org/en/21/core/defaults.html#context-sensitive-default-functions).
+    """
+
+    isinsert = True
+    isupdate = False
+    isdelete = False
+
+    def __init__(self, connection: Connection | None) -> None:
+        """A context on the connection of the call."""
+        self._connection = connection
+        self.current_parameters: dict[str, Any] = {}
+
+    @property
+    def connection(self) -> Connection:
+        """The connection on which the call runs."""
+        assert self._connection is not None
+        return self._connection
+
+    root_connection = connection
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of that connection."""
+        return self.connection.dialect
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of that connection."""
+        return self.connection.engine
+
+    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> dict[str, Any]:
+        """The values of the row, by column key, as they were given."""
+        return self.current_parameters
+
+
+def default_of(column: Column[Any], mapper: Mapper[Any], render: Renderer) -> dict[str, Any]:
+    """The arguments of the native ``Column`` that say what an absent value becomes.
+
+    Raises
+    ------
+    sqlalchemy.exc.CompileError
+        A SQL expression can't be rendered without parameters.
+    """
+    if column is mapper.version_id_col and mapper.version_id_generator is not False:
+        generate = mapper.version_id_generator
+        return {"default_call": lambda context: generate(None), "forced": True}
+    if mapper._set_polymorphic_identity and column is mapper.polymorphic_on:
+        return {"default": mapper.polymorphic_identity}
+    default = column.default
+    if default is None:
+        return {"omit": column.server_default is not None or column.computed is not None}
+    if isinstance(default, Sequence):
+        return _sequence(default, render)
+    if default.is_clause_element:
+        return {"default_sql": render.expression(default.arg)}
+    if default.is_callable:
+        return {"default_call": default.arg}
+    if default.is_scalar:
+        return {"default": default.arg}
+    # A sentinel column: SQLAlchemy fills it only to sort RETURNING, which is not needed here.
+    return {"omit": True}
+
+
+def _sequence(sequence: Sequence, render: Renderer) -> dict[str, Any]:
+    if render.dialect.supports_sequences and not (
+        sequence.optional and render.dialect.sequences_optional
+    ):
+        return {"default_sql": render.expression(sequence.next_value())}
+    return {}

@@ -1,0 +1,84 @@
+"""One table: SQLAlchemy type -> Kind.
+
+A kind only names the exact Python type that native code reads by itself. Any other value of the
+column goes through the type's bind processor, so a kind never changes what a type accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import types
+from sqlalchemy.dialects.sqlite import base as sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
+
+BindProcessor = Callable[[Any], Any]
+
+#: Per backend, in order: a type, the kind of its values, and what has to hold for that.
+_KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], str, Callable[[Any, Any], bool]], ...]] = {
+    "sqlite": (
+        (types.Enum, "dynamic", lambda type_, processor: True),
+        (types.Integer, "int", lambda type_, processor: processor is None),
+        (types.Boolean, "bool", lambda type_, processor: processor is not None),
+        (types.Numeric, "float", lambda type_, processor: processor is not None),
+        (types.Float, "float", lambda type_, processor: processor is not None),
+        (types.String, "text", lambda type_, processor: processor is None),
+        (types.LargeBinary, "bytes", lambda type_, processor: True),
+        (types.Uuid, "uuid", lambda type_, processor: type_.as_uuid and processor is not None),
+        (
+            sqlite.DATETIME,
+            "timestamp",
+            lambda type_, processor: (
+                processor is not None and type_._storage_format == sqlite.DATETIME._storage_format
+            ),
+        ),
+        (
+            sqlite.DATE,
+            "date",
+            lambda type_, processor: (
+                processor is not None and type_._storage_format == sqlite.DATE._storage_format
+            ),
+        ),
+        (
+            sqlite.TIME,
+            "time",
+            lambda type_, processor: (
+                processor is not None and type_._storage_format == sqlite.TIME._storage_format
+            ),
+        ),
+    ),
+}
+
+
+def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[str, BindProcessor | None]:
+    """The kind of a column's values and the type's bind processor for everything else.
+
+    Parameters
+    ----------
+    type_
+        The column's type as it is mapped.
+    dialect
+        The dialect of the target's engine.
+
+    Returns
+    -------
+    tuple
+        The kind's name (see ``src/kind.rs``) and SQLAlchemy's bind processor, None where the
+        driver gets the value as it is.
+    """
+    processor = type_._cached_bind_processor(dialect)
+    implementation = type_.dialect_impl(dialect)
+    if _is_sqlalchemys(type_) and _is_sqlalchemys(implementation):
+        for class_, kind, holds in _KINDS.get(dialect.name, ()):
+            if isinstance(implementation, class_):
+                return (kind if holds(implementation, processor) else "dynamic"), processor
+    return "dynamic", processor
+
+
+def _is_sqlalchemys(type_: TypeEngine[Any]) -> bool:
+    """A subclass of the user's may override anything; a TypeDecorator does."""
+    return type(type_).__module__.startswith("sqlalchemy.") and not isinstance(
+        type_, types.TypeDecorator
+    )

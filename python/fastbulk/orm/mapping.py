@@ -1,0 +1,292 @@
+"""A mapped class, read once: the plan of its inserts and the meaning of its keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import exc, inspect, null
+from sqlalchemy.orm import InstrumentedAttribute, Mapper
+from sqlalchemy.sql import ClauseElement
+
+from .. import _native
+from .defaults import default_of
+from .kinds import kind_of
+from .returning import Returning, compile_returning, is_entity
+from .sql import Renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Column, Table
+    from sqlalchemy.engine import Dialect
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a call asks of a mapping; equal requests share a plan."""
+
+    render_nulls: bool = False
+    unknown: str = "raise"
+    returning: tuple[Any, ...] = ()
+    options: tuple[Any, ...] = ()
+    #: Values go to the driver as Python objects, prepared by SQLAlchemy's processors.
+    as_objects: bool = False
+    schema_translate_map: tuple[tuple[str | None, str | None], ...] = ()
+
+    @property
+    def has_entities(self) -> bool:
+        """Whether mapped objects are to come back."""
+        return any(map(is_entity, self.returning))
+
+
+@dataclass(frozen=True)
+class InsertPlan:
+    """A mapped class as an insert sees it."""
+
+    mapper: Mapper[Any]
+    table: Table
+    native: _native.Plan
+    returning: Returning | None
+    #: ``adapt(row, position)``: a row of any accepted form as a dict of plain attribute names.
+    adapt: Callable[[Any, int], dict[str, Any]]
+
+    def tell(self, facts: dict[str, str]) -> None:
+        """Adds to ``facts`` what of this plan may close a road."""
+        if self.returning is not None:
+            facts["returning"] = "executemany returns no rows"
+        if self.native.has_expressions:
+            facts["expression defaults"] = "a column's default is a SQL expression"
+
+    def attribute_of(self, column_name: str) -> str | None:
+        """The attribute to which that database column is mapped."""
+        return next((c.key for c in self.native.columns if c.name == column_name and c.key), None)
+
+
+_plans: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[Any, InsertPlan]]] = WeakKeyDictionary()
+
+
+def mapper_of(model: Any) -> Mapper[Any]:
+    """The mapper of a mapped class.
+
+    Raises
+    ------
+    sqlalchemy.exc.ArgumentError
+        It is no mapped class.
+    """
+    mapper = inspect(model, raiseerr=False)
+    if not isinstance(mapper, Mapper):
+        raise exc.ArgumentError(f"a mapped class is expected, got {model!r}")
+    return mapper
+
+
+def tables_of(mapper: Mapper[Any]) -> list[Table]:
+    """The tables that an insert of this class writes, parents first."""
+    return [table for table in mapper.base_mapper._sorted_tables if table in mapper._pks_by_table]
+
+
+def why_not_native(mapper: Mapper[Any], facts: dict[str, str]) -> None:
+    """Adds to ``facts`` why no plan can be made for this mapper, if so."""
+    tables = tables_of(mapper)
+    if len(tables) != 1:
+        names = ", ".join(table.description for table in tables)
+        facts["several tables"] = f"{mapper.class_.__name__} is mapped to several tables ({names})"
+
+
+def insert_plan(
+    mapper: Mapper[Any],
+    dialect: Dialect,
+    request: Request,
+    driver_adapt: Callable[[Any], Any] | None,
+) -> InsertPlan:
+    """The plan of an insert, from the cache where the same was asked before.
+
+    Raises
+    ------
+    sqlalchemy.exc.CompileError
+        A default or a type can't be rendered into the statement.
+    sqlalchemy.exc.ArgumentError
+        An entry of ``returning`` is nothing that can be returned.
+    """
+    by_dialect = _plans.setdefault(mapper, WeakKeyDictionary())
+    plans = by_dialect.setdefault(dialect, {})
+    # Properties may be added to a mapper at any time.
+    key = (request, len(mapper._columntoproperty))
+    cacheable = all(isinstance(r, (type, InstrumentedAttribute)) for r in request.returning)
+    if cacheable and not request.options and (plan := plans.get(key)) is not None:
+        return plan
+    plan = _make_plan(mapper, dialect, request, driver_adapt)
+    if cacheable and not request.options:
+        plans[key] = plan
+    return plan
+
+
+def _make_plan(
+    mapper: Mapper[Any],
+    dialect: Dialect,
+    request: Request,
+    driver_adapt: Callable[[Any], Any] | None,
+) -> InsertPlan:
+    (table,) = tables_of(mapper)
+    render = Renderer(dialect, dict(request.schema_translate_map))
+    keys = {column: key for key, column in mapper._propkey_to_col[table].items()}
+    columns = [
+        _column(column, keys.get(column, ""), mapper, request, render) for column in table.columns
+    ]
+    returning, sentinel = None, None
+    returned: tuple[str, ...] = ()
+    if request.returning:
+        returning = compile_returning(mapper, request.returning, request.options, render)
+        sentinel, returned = _sentinel(table, returning, render)
+    native = _native.Plan(
+        schema=render.schema(table),
+        table=table.name,
+        sql_table=render.table(table),
+        columns=columns,
+        returning=returned,
+        sentinel=sentinel,
+        null=null(),
+        expressions=(ClauseElement, InstrumentedAttribute),
+        adapt=driver_adapt,
+    )
+    adapt = Adapter(mapper, request.unknown)
+    return InsertPlan(mapper, table, native, returning, adapt)
+
+
+def _column(
+    column: Column[Any], key: str, mapper: Mapper[Any], request: Request, render: Renderer
+) -> _native.Column:
+    kind, processor = kind_of(column.type, render.dialect)
+    return _native.Column(
+        key,
+        column.name,
+        sql_name=render.column(column),
+        column_key=column.key,
+        kind="object" if request.as_objects else kind,
+        processor=processor,
+        drop_none=not (request.render_nulls or column.type.should_evaluate_none),
+        placeholder=render.placeholder(column),
+        **default_of(column, mapper, render),
+    )
+
+
+def _sentinel(
+    table: Table, returning: Returning, render: Renderer
+) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+    """Where the generated key stands, and the returned columns with it."""
+    key = table.autoincrement_column
+    if key is None:
+        return None, returning.sql
+    position = list(table.columns).index(key)
+    if key in returning.columns:
+        return (position, returning.columns[key]), returning.sql
+    return (position, len(returning.keys)), (*returning.sql, render.column(key))
+
+
+class Adapter:
+    """Turns rows that are no dicts of plain attribute names into such dicts."""
+
+    def __init__(self, mapper: Mapper[Any], unknown: str) -> None:
+        """An adapter for rows of that mapper; ``unknown`` is ``"raise"`` or ``"ignore"``."""
+        self.mapper = mapper
+        self.names = frozenset(
+            name for table in mapper._pks_by_table for name in mapper._propkey_to_col[table]
+        )
+        self.ignore = unknown == "ignore"
+
+    def __call__(self, row: Any, position: int) -> dict[str, Any]:
+        if isinstance(row, MappingABC):
+            return self.mapping(row, position)
+        if isinstance(row, self.mapper.class_) or _is_mapped(row):
+            return self.mapped_object(row, position)
+        if dataclasses.is_dataclass(row) and not isinstance(row, type):
+            fields = {field.name for field in dataclasses.fields(row)}
+            return {name: getattr(row, name) for name in self.names & fields}
+        attributes = getattr(row, "__dict__", None)
+        if attributes is not None and not isinstance(row, type) and self.names & set(attributes):
+            return {name: attributes[name] for name in self.names & set(attributes)}
+        raise exc.ArgumentError(
+            f"row {position} is {_a(row)}; a mapping of attribute names to values, "
+            f"a dataclass or an object of {self.mapper.class_.__name__} is expected"
+        )
+
+    def mapping(self, row: MappingABC[Any, Any], position: int) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for key, value in row.items():
+            for name, part in self.resolve(key, value, position):
+                given[name] = part
+        return given
+
+    def resolve(self, key: Any, value: Any, position: int) -> Sequence[tuple[str, Any]]:
+        """The plain attributes, and their values, that a key stands for."""
+        name = key
+        if isinstance(key, InstrumentedAttribute) and issubclass(self.mapper.class_, key.class_):
+            name = key.key
+        if not isinstance(name, str):
+            return self.unknown(key, position)
+        if name in self.names:
+            return [(name, value)]
+        if name in self.mapper.synonyms:
+            return self.resolve(self.mapper.synonyms[name].name, value, position)
+        if name in self.mapper.composites:
+            return _composite(self.mapper, name, value).items()  # type: ignore[return-value]
+        if name in self.mapper.relationships and not self.ignore:
+            raise exc.ArgumentError(
+                f"row {position}: {name!r} is a relationship, and a bulk insert saves none; "
+                "give the foreign key's attribute instead"
+            )
+        return self.unknown(key, position)
+
+    def unknown(self, key: Any, position: int) -> Sequence[tuple[str, Any]]:
+        if self.ignore:
+            return ()
+        near = difflib.get_close_matches(str(key), self.names, n=3)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise exc.ArgumentError(
+            f"row {position}: {self.mapper.class_.__name__} has no column attribute {key!r}{hint}"
+        )
+
+    def mapped_object(self, row: Any, position: int) -> dict[str, Any]:
+        state = inspect(row)
+        if state.session is not None:
+            raise exc.ArgumentError(
+                f"row {position} is an object that belongs to a Session already: "
+                "its flush would insert it a second time"
+            )
+        if not isinstance(row, self.mapper.class_):
+            raise exc.ArgumentError(
+                f"row {position} is {_a(row)}, not a {self.mapper.class_.__name__}"
+            )
+        attributes = state.dict
+        for relationship in self.mapper.relationships:
+            if attributes.get(relationship.key):
+                raise exc.ArgumentError(
+                    f"row {position}: {relationship.key!r} is a relationship, and a bulk insert "
+                    "saves none; give the foreign key's attribute instead"
+                )
+        return {name: attributes[name] for name in self.names if name in attributes}
+
+
+def _is_mapped(row: Any) -> bool:
+    return not isinstance(row, type) and hasattr(row, "_sa_instance_state")
+
+
+def _composite(mapper: Mapper[Any], name: str, value: Any) -> dict[str, Any]:
+    """The parts of a composite value by attribute name, as SQLAlchemy's bulk insert takes them."""
+    composite = mapper.composites[name]
+    parts: dict[str, Any] = {name: value}
+    descriptor = getattr(mapper.class_, name)
+    if hasattr(descriptor, "_bulk_dml_setter"):
+        descriptor._bulk_dml_setter(name)(parts)
+    else:  # SQLAlchemy 2.0
+        composite._populate_composite_bulk_save_mappings_fn()(parts)
+    parts.pop(name, None)
+    return parts
+
+
+def _a(row: Any) -> str:
+    return f"of type {type(row).__qualname__}"

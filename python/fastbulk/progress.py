@@ -1,0 +1,44 @@
+"""How far a call is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Called with (rows done, rows in all or None where that isn't known).
+Report: TypeAlias = Callable[[int, "int | None"], object]
+
+
+@contextmanager
+def reporting(progress: Report | bool | None, rows: Any, title: str) -> Iterator[Report]:
+    """What to call after each slice.
+
+    Parameters
+    ----------
+    progress
+        A callable, True for a bar on standard error, or None.
+    rows
+        The input, asked for its length if it has one.
+    title
+        What stands before the bar.
+
+    Raises
+    ------
+    ImportError
+        A bar is wanted and tqdm is not installed (``pip install fastbulk[progress]``).
+    """
+    total = len(rows) if isinstance(rows, Sized) else None
+    if progress is None or progress is False:
+        yield lambda done, total: None
+    elif callable(progress):
+        report = progress
+        yield lambda done, _: report(done, total)
+    else:
+        from tqdm.auto import tqdm
+
+        with tqdm(total=total, desc=title, unit=" rows", unit_scale=True) as bar:
+            yield lambda done, _: bar.update(done - bar.n)

@@ -1,0 +1,95 @@
+"""What a call gives back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy.engine.cursor import null_dml_result
+from sqlalchemy.engine.result import ChunkedIteratorResult
+
+from .orm.identity import RowMetaData, cyclic_gc_paused, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from . import _native
+    from .orm.returning import Returning
+    from .roads import Road
+
+
+class Timing(NamedTuple):
+    """Where the time of a call went, in seconds.
+
+    Attributes
+    ----------
+    total
+        From the call's begin to its end.
+    extract
+        Reading the rows and building the result's Python objects, with the GIL held.
+    run
+        Sending the rows, with the GIL released.
+    """
+
+    total: float
+    extract: float
+    run: float
+
+
+class Result(ChunkedIteratorResult[Any]):
+    """A ``sqlalchemy.engine.Result`` that knows how it came about.
+
+    Without ``returning=`` it has no rows, and asking for them raises
+    ``sqlalchemy.exc.ResourceClosedError`` as SQLAlchemy's does.
+
+    Attributes
+    ----------
+    rowcount : int
+        Rows that the database inserted.
+    road : fastbulk.Road
+        How the rows travelled, and why not by a faster road.
+    timing : fastbulk.Timing
+        Where the time went.
+    """
+
+    rowcount: int
+    road: Road
+    timing: Timing
+
+    @classmethod
+    def without_rows(cls) -> Result:
+        """A result that returns no rows."""
+        result = cls(null_dml_result()._metadata, lambda size: iter(()))
+        result._soft_close()
+        return result
+
+    @classmethod
+    def of_columns(cls, returning: Returning, outcomes: Sequence[_native.Outcome]) -> Result:
+        """Rows of columns, as SQLAlchemy's result processors give them."""
+        rows = _rows(returning, outcomes)
+        return cls(RowMetaData(returning), lambda size: iter((rows,)))
+
+    @classmethod
+    def of_entities(
+        cls,
+        session: Session,
+        returning: Returning,
+        outcomes: Sequence[_native.Outcome],
+        execution_options: Mapping[str, Any],
+    ) -> Result:
+        """Rows with mapped objects, which are built here and held by the result."""
+        with cyclic_gc_paused():
+            return cls.of(load(session, returning, _rows(returning, outcomes), execution_options))
+
+    @classmethod
+    def of(cls, result: Any) -> Result:
+        """All rows of another result, fetched."""
+        scalars = result._source_supports_scalars
+        rows = result.scalars().all() if scalars else [tuple(row) for row in result]
+        return cls(result._metadata, lambda size: iter((rows,)), source_supports_scalars=scalars)
+
+
+def _rows(returning: Returning, outcomes: Sequence[_native.Outcome]) -> list[tuple[Any, ...]]:
+    with cyclic_gc_paused():
+        return [row for outcome in outcomes for row in outcome.rows(returning.processors)]

@@ -1,0 +1,110 @@
+"""Which road a call takes: a table of capabilities and a pure choice.
+
+A road is refused for a reason that can be told. Nothing here knows SQLAlchemy or a driver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Road:
+    """How a call travelled, or would.
+
+    Attributes
+    ----------
+    name
+        ``native``: rows are read, encoded and sent by native code. ``executemany``: the driver's
+        own ``executemany``, with tuples that native code built. ``sqlalchemy``: SQLAlchemy's own
+        bulk insert.
+    backend, driver
+        As SQLAlchemy names them.
+    refused
+        The faster roads, each with the reason why it was not taken.
+    sql
+        The statement's text for one row; its columns are those of the first rows.
+    """
+
+    name: str
+    backend: str
+    driver: str
+    refused: Mapping[str, str] = field(default_factory=dict)
+    sql: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} on {self.backend}+{self.driver}"]
+        lines += [f"not {name}: {reason}" for name, reason in self.refused.items()]
+        if self.sql:
+            lines.append(self.sql)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A row of the table: a road, where it exists, and what has to hold for it."""
+
+    road: str
+    verbs: frozenset[str]
+    #: (backend, driver) pairs; empty for all.
+    drivers: frozenset[tuple[str, str]]
+    #: Names of facts that would close the road.
+    closed_by: tuple[str, ...]
+
+
+#: From the fastest to the one that is always open.
+WAYS = (
+    Way(
+        "native",
+        frozenset({"insert"}),
+        frozenset({("sqlite", "pysqlite")}),
+        ("several tables", "not rendered", "no function"),
+    ),
+    Way(
+        "executemany",
+        frozenset({"insert"}),
+        frozenset(),
+        ("several tables", "not rendered", "expression defaults", "returning"),
+    ),
+    Way("sqlalchemy", frozenset({"insert"}), frozenset(), ()),
+)
+
+
+def choose(backend: str, driver: str, verb: str, facts: Mapping[str, str]) -> Road:
+    """The first way that is open.
+
+    Parameters
+    ----------
+    backend, driver
+        As SQLAlchemy names them, ``sqlite`` and ``pysqlite``.
+    verb
+        ``insert``.
+    facts
+        What is true of this call and may close a road: the fact's name and its reason in words.
+
+    Returns
+    -------
+    Road
+        The road, with the reason for each faster one that was refused.
+    """
+    refused: dict[str, str] = {}
+    for way in WAYS:
+        reason = _why_closed(way, backend, driver, verb, facts)
+        if reason is None:
+            return Road(way.road, backend, driver, refused)
+        refused[way.road] = reason
+    raise LookupError(f"no road for {verb} on {backend}+{driver}")
+
+
+def _why_closed(
+    way: Way, backend: str, driver: str, verb: str, facts: Mapping[str, str]
+) -> str | None:
+    if verb not in way.verbs:
+        return f"it does not {verb}"
+    if way.drivers and (backend, driver) not in way.drivers:
+        return f"there is none for {backend}+{driver}"
+    return next((facts[name] for name in way.closed_by if name in facts), None)

@@ -1,0 +1,41 @@
+//! One error, and its one conversion to Python exceptions.
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::prelude::*;
+
+create_exception!(
+    fastbulk._native,
+    RowError,
+    PyException,
+    "A value that can't be sent: args are (row, key, value, reason, cause)."
+);
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong below the Python line.
+///
+/// "Your data is wrong" (`Row`), "Python raised" (`Python`) and "the database said no"
+/// (`sqlite::Failure`, kept by its job) never share a variant.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("row {row}: {reason}")]
+    Row { row: usize, key: String, value: Option<Py<PyAny>>, reason: String, cause: Option<PyErr> },
+    #[error(transparent)]
+    Python(#[from] PyErr),
+    /// A fault of fastbulk's own code.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Row { row, key, value, reason, cause } => {
+                RowError::new_err((row, key, value, reason, cause))
+            }
+            Error::Python(error) => error,
+            Error::Internal(message) => PyRuntimeError::new_err(message),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Rows that are Python mappings or objects, taken apart into columns.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyIterator, PyList, PyString};
+
+use crate::plan::{Absent, Plan};
+
+/// Rows at a time: enough to decide a column's type once for many cells, few enough for the cache.
+pub const BLOCK: usize = 256;
+
+/// The cells of a block, column by column: `cells[column * BLOCK + row]`.
+pub struct Block<'py> {
+    cells: Vec<Option<Bound<'py, PyAny>>>,
+    pub rows: usize,
+}
+
+impl<'py> Block<'py> {
+    pub fn new(columns: usize) -> Self {
+        Self { cells: (0..columns * BLOCK).map(|_| None).collect(), rows: 0 }
+    }
+
+    pub fn column(&self, column: usize) -> &[Option<Bound<'py, PyAny>>] {
+        &self.cells[column * BLOCK..column * BLOCK + self.rows]
+    }
+
+    fn set(&mut self, column: usize, value: Bound<'py, PyAny>) {
+        self.cells[column * BLOCK + self.rows] = Some(value);
+    }
+
+    pub fn clear(&mut self) {
+        self.cells.fill_with(|| None);
+        self.rows = 0;
+    }
+}
+
+/// Where rows come from.
+enum Rows {
+    List(Py<PyList>, usize),
+    Iterator(Py<PyIterator>),
+}
+
+/// Reads rows one after the other.
+pub struct RowReader {
+    rows: Rows,
+    /// `adapt(row, position) -> dict` for rows that are no dicts of plain attribute names.
+    adapt: Py<PyAny>,
+    /// The context of context-sensitive defaults.
+    context: Py<PyAny>,
+    /// Keys of the last row in its order: most inputs have one order, and then comparing
+    /// pointers is enough to know a column.
+    order: Vec<(Py<PyString>, usize)>,
+    pub next_row: usize,
+}
+
+impl RowReader {
+    pub fn new(rows: &Bound<'_, PyAny>, adapt: Py<PyAny>, context: Py<PyAny>) -> PyResult<Self> {
+        let rows = match rows.cast_exact::<PyList>() {
+            Ok(list) => Rows::List(list.clone().unbind(), 0),
+            Err(_) => Rows::Iterator(rows.try_iter()?.unbind()),
+        };
+        Ok(Self { rows, adapt, context, order: Vec::new(), next_row: 0 })
+    }
+
+    pub fn is_list(&self) -> bool {
+        matches!(self.rows, Rows::List(..))
+    }
+
+    /// Reads at most `want` rows into the empty block. After an error the block holds the rows
+    /// before it.
+    pub fn read<'py>(
+        &mut self,
+        py: Python<'py>,
+        plan: &Plan,
+        want: usize,
+        block: &mut Block<'py>,
+    ) -> PyResult<()> {
+        let defaults = plan.columns.iter().any(|c| matches!(c.get().absent, Absent::Call(_)));
+        while block.rows < want {
+            let Some(row) = self.next(py)? else {
+                return Ok(());
+            };
+            self.take_apart(py, plan, &row, block)?;
+            if defaults {
+                self.call_defaults(py, plan, block)?;
+            }
+            block.rows += 1;
+            self.next_row += 1;
+        }
+        Ok(())
+    }
+
+    fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match &mut self.rows {
+            // The list is asked for its length each time: a default may have changed it.
+            Rows::List(list, position) => {
+                let list = list.bind(py);
+                if *position >= list.len() {
+                    return Ok(None);
+                }
+                *position += 1;
+                list.get_item(*position - 1).map(Some)
+            }
+            Rows::Iterator(rows) => rows.bind(py).clone().next().transpose(),
+        }
+    }
+
+    fn take_apart<'py>(
+        &mut self,
+        py: Python<'py>,
+        plan: &Plan,
+        row: &Bound<'py, PyAny>,
+        block: &mut Block<'py>,
+    ) -> PyResult<()> {
+        if let Ok(dict) = row.cast_exact::<PyDict>()
+            && self.scatter(py, plan, dict, block)?
+        {
+            return Ok(());
+        }
+        for column in 0..plan.columns.len() {
+            block.cells[column * BLOCK + block.rows] = None;
+        }
+        let adapted = self.adapt.bind(py).call1((row, self.next_row))?.cast_into::<PyDict>()?;
+        self.scatter(py, plan, &adapted, block)?;
+        Ok(())
+    }
+
+    /// Puts the values of a dict into their columns; false if a key is no plain attribute name.
+    fn scatter<'py>(
+        &mut self,
+        py: Python<'py>,
+        plan: &Plan,
+        dict: &Bound<'py, PyDict>,
+        block: &mut Block<'py>,
+    ) -> PyResult<bool> {
+        for (position, (key, value)) in dict.iter().enumerate() {
+            let column = match self.order.get(position) {
+                Some((known, column)) if known.is(&key) => *column,
+                _ => {
+                    // Only exact strings are looked up: their hash and comparison run no user
+                    // code, so the dict can't change under the iterator.
+                    let Ok(key) = key.cast_into_exact::<PyString>() else {
+                        return Ok(false);
+                    };
+                    let Some(column) = plan.index.bind(py).get_item(&key)? else {
+                        return Ok(false);
+                    };
+                    let column = column.extract()?;
+                    self.order.truncate(position);
+                    self.order.push((key.unbind(), column));
+                    column
+                }
+            };
+            block.set(column, value);
+        }
+        Ok(true)
+    }
+
+    /// Calls the Python defaults of the row just read, in the order of the table's columns.
+    fn call_defaults<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        block: &mut Block<'py>,
+    ) -> PyResult<()> {
+        let context = self.context.bind(py);
+        let parameters = PyDict::new(py);
+        for (position, column) in plan.columns.iter().enumerate() {
+            let column = column.get();
+            match cell(block, position, column.drop_none) {
+                Some(value) if !column.forced => parameters.set_item(&column.column_key, value)?,
+                _ if matches!(column.absent, Absent::Call(_) | Absent::Value(_)) => {
+                    parameters.set_item(&column.column_key, py.None())?;
+                }
+                _ => {}
+            }
+        }
+        context.setattr(pyo3::intern!(py, "current_parameters"), &parameters)?;
+        for (position, column) in plan.columns.iter().enumerate() {
+            let column = column.get();
+            if cell(block, position, column.drop_none).is_some() && !column.forced {
+                continue;
+            }
+            let value = match &column.absent {
+                Absent::Call(function) => function.bind(py).call1((context,))?,
+                Absent::Value(value) => value.bind(py).clone(),
+                Absent::Null | Absent::Omit | Absent::Sql(_) => continue,
+            };
+            parameters.set_item(&column.column_key, &value)?;
+            block.set(position, value);
+        }
+        Ok(())
+    }
+}
+
+/// The given value of the row just read.
+fn cell<'a, 'py>(
+    block: &'a Block<'py>,
+    column: usize,
+    drop_none: bool,
+) -> Option<&'a Bound<'py, PyAny>> {
+    block.cells[column * BLOCK + block.rows]
+        .as_ref()
+        .filter(|value| !(drop_none && value.is_none()))
+}

@@ -1,0 +1,214 @@
+//! The rows of a call, cut into slices.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::rows::{BLOCK, Block, RowReader};
+use super::value::push_all;
+use crate::error::{Error, Result};
+use crate::plan::{Absent, Plan};
+use crate::slice::{MAX_BYTES, MAX_ROWS, Slice};
+use crate::values::{Series, SeriesBuilder, Values};
+
+/// The first block of a call is small, because nothing is known of the size of its rows.
+const FIRST_BLOCK: usize = 16;
+
+/// Cuts the input of one call into slices, on the caller's thread.
+#[pyclass(module = "fastbulk._native")]
+pub struct Source {
+    plan: Py<Plan>,
+    state: Mutex<State>,
+    max_rows: usize,
+    max_bytes: usize,
+    /// No Python code of the user's runs while the rows are read.
+    #[pyo3(get)]
+    pure: bool,
+}
+
+struct State {
+    reader: RowReader,
+    exhausted: bool,
+    seconds: Duration,
+}
+
+#[pymethods]
+impl Source {
+    #[new]
+    #[pyo3(signature = (plan, rows, *, adapt, context, max_rows=MAX_ROWS, max_bytes=MAX_BYTES))]
+    fn new(
+        plan: Bound<'_, Plan>,
+        rows: &Bound<'_, PyAny>,
+        adapt: Py<PyAny>,
+        context: Py<PyAny>,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> PyResult<Self> {
+        let reader = RowReader::new(rows, adapt, context)?;
+        let pure = reader.is_list() && !plan.get().calls_python();
+        let state = State { reader, exhausted: false, seconds: Duration::ZERO };
+        Ok(Self { plan: plan.unbind(), state: Mutex::new(state), max_rows, max_bytes, pure })
+    }
+
+    /// The next slice, or None after the last row.
+    fn next_slice(&self, py: Python<'_>) -> Result<Option<Slice>> {
+        let mut state = self.lock()?;
+        if state.exhausted {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let slice = state.read_slice(py, self.plan.get(), self.max_rows, self.max_bytes);
+        state.seconds += start.elapsed();
+        if slice.is_err() {
+            state.exhausted = true;
+        }
+        slice
+    }
+
+    /// The next rows as tuples of driver values: runs of (positions of the given columns, rows),
+    /// in order; empty after the last row. The plan's columns are of kind `object`.
+    fn next_tuples<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> Result<Vec<(Vec<usize>, Vec<Bound<'py, PyTuple>>)>> {
+        match self.next_slice(py)? {
+            Some(slice) => tuples(py, &slice),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether the input has ended; known only when a slice came out shorter than it could be.
+    #[getter]
+    fn exhausted(&self) -> Result<bool> {
+        Ok(self.lock()?.exhausted)
+    }
+
+    /// Rows read so far.
+    #[getter]
+    fn rows(&self) -> Result<usize> {
+        Ok(self.lock()?.reader.next_row)
+    }
+
+    /// Seconds spent reading rows, which is time with the GIL held.
+    #[getter]
+    fn seconds(&self) -> Result<f64> {
+        Ok(self.lock()?.seconds.as_secs_f64())
+    }
+}
+
+impl Source {
+    /// The state, unless a row's own code came back here while it was being read.
+    fn lock(&self) -> Result<std::sync::MutexGuard<'_, State>> {
+        self.state.try_lock().map_err(|_| {
+            Error::Python(PyRuntimeError::new_err("the rows of this call are already being read"))
+        })
+    }
+}
+
+impl State {
+    fn read_slice(
+        &mut self,
+        py: Python<'_>,
+        plan: &Plan,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Slice>> {
+        let first_row = self.reader.next_row;
+        let mut builders: Vec<_> = plan
+            .columns
+            .iter()
+            .map(|column| SeriesBuilder::new(column.get().kind, max_rows.min(BLOCK)))
+            .collect();
+        let mut block = Block::new(plan.columns.len());
+        let (mut rows, mut nbytes) = (0, 0);
+        while rows < max_rows && nbytes < max_bytes && !self.exhausted {
+            let want = (max_rows - rows).min(block_size(rows, nbytes, max_bytes));
+            let read = self.reader.read(py, plan, want, &mut block);
+            self.exhausted = block.rows < want;
+            convert(py, plan, &block, first_row + rows, &mut builders)?;
+            read?;
+            rows += block.rows;
+            nbytes = builders.iter().map(SeriesBuilder::nbytes).sum();
+            block.clear();
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let columns = builders.into_iter().map(SeriesBuilder::finish).collect();
+        Ok(Some(Slice { first_row, nbytes, rows, columns }))
+    }
+}
+
+/// How many rows to read next, so that a slice of wide rows does not grow far over its bound.
+fn block_size(rows: usize, nbytes: usize, max_bytes: usize) -> usize {
+    if rows == 0 {
+        return FIRST_BLOCK;
+    }
+    let row = (nbytes / rows).max(1);
+    ((max_bytes - nbytes.min(max_bytes)) / row).clamp(1, BLOCK)
+}
+
+/// Turns the block's cells into values. Of several bad rows the first is reported.
+fn convert(
+    py: Python<'_>,
+    plan: &Plan,
+    block: &Block<'_>,
+    first_row: usize,
+    builders: &mut [SeriesBuilder],
+) -> Result<()> {
+    let mut rows = block.rows;
+    let mut first_error = None;
+    for (position, (column, builder)) in plan.columns.iter().zip(builders).enumerate() {
+        let column = column.get();
+        let cells = &block.column(position)[..rows];
+        let filled;
+        let cells = match &column.absent {
+            Absent::Value(default) if cells.iter().any(|cell| column.wants_default(cell)) => {
+                filled = cells
+                    .iter()
+                    .map(|cell| match cell {
+                        cell if column.wants_default(cell) => Some(default.bind(py).clone()),
+                        cell => cell.clone(),
+                    })
+                    .collect::<Vec<_>>();
+                &filled
+            }
+            _ => cells,
+        };
+        if let Err((bad, refusal)) = push_all(plan, column, cells, builder) {
+            rows = bad;
+            let value = cells[bad].as_ref().map(|value| value.clone().unbind());
+            first_error = Some(refusal.at(first_row + bad, &column.key, value));
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+fn tuples<'py>(
+    py: Python<'py>,
+    slice: &Slice,
+) -> Result<Vec<(Vec<usize>, Vec<Bound<'py, PyTuple>>)>> {
+    let mut runs: Vec<(Vec<usize>, Vec<Bound<'py, PyTuple>>)> = Vec::new();
+    for row in 0..slice.rows {
+        let given: Vec<_> =
+            (0..slice.columns.len()).filter(|&c| slice.columns[c].is_given(row)).collect();
+        let values = given.iter().map(|&column| object(py, &slice.columns[column], row));
+        let tuple = PyTuple::new(py, values.collect::<Vec<_>>())?;
+        match runs.last_mut() {
+            Some((columns, rows)) if *columns == given => rows.push(tuple),
+            _ => runs.push((given, vec![tuple])),
+        }
+    }
+    Ok(runs)
+}
+
+fn object<'py>(py: Python<'py>, series: &Series, row: usize) -> Bound<'py, PyAny> {
+    match &series.values {
+        Values::Object(values) => values[row].as_ref().map(|value| value.bind(py).clone()),
+        _ => None,
+    }
+    .unwrap_or_else(|| py.None().into_bound(py))
+}

@@ -1,0 +1,316 @@
+//! One Python object into one cell of its column's kind.
+//!
+//! Every kind has a fast path for the exact Python type that it expects. Anything else goes the
+//! long way: SQLAlchemy's bind processor where the type has one, then what the driver accepts.
+
+use pyo3::PyTypeInfo;
+use pyo3::exceptions::PyOverflowError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyDate, PyDateAccess, PyDateTime, PyFloat, PyInt, PyMemoryView,
+    PyString, PyTime, PyTimeAccess, PyType,
+};
+
+use crate::calendar::{MICROS_PER_DAY, days, micros};
+use crate::error::{Error, Result};
+use crate::plan::{Absent, Column, Plan};
+use crate::values::{Cell, SeriesBuilder, Storage};
+
+/// What the fast path made of a value.
+enum Fast {
+    Taken,
+    /// Not of the expected Python type: the long way.
+    Other,
+    Failed(Refusal),
+}
+
+/// Why a value can't be sent; the caller knows the row.
+#[derive(Debug)]
+pub struct Refusal {
+    pub reason: String,
+    pub cause: Option<PyErr>,
+}
+
+impl Refusal {
+    fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), cause: None }
+    }
+
+    fn raised(py: Python<'_>, cause: PyErr) -> Self {
+        Self { reason: cause.value(py).to_string(), cause: Some(cause) }
+    }
+
+    pub fn at(self, row: usize, key: &str, value: Option<Py<PyAny>>) -> Error {
+        Error::Row { row, key: key.to_owned(), value, reason: self.reason, cause: self.cause }
+    }
+}
+
+/// Pushes `values[..]` onto the column; stops at the first that can't be sent and names its
+/// position.
+pub fn push_all<'py>(
+    plan: &Plan,
+    column: &Column,
+    values: &[Option<Bound<'py, PyAny>>],
+    builder: &mut SeriesBuilder,
+) -> Result<(), (usize, Refusal)> {
+    let mut position = 0;
+    while position < values.len() {
+        let run = &values[position..];
+        let (taken, refused) = push_run(column, run, builder);
+        position += taken;
+        if let Some(refusal) = refused {
+            return Err((position, refusal));
+        }
+        if let Some(Some(value)) = values.get(position) {
+            push_slowly(plan, column, value, builder).map_err(|refusal| (position, refusal))?;
+            position += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Pushes as long as the fast path takes the values. The kind is decided here, once per run.
+fn push_run<'py>(
+    column: &Column,
+    values: &[Option<Bound<'py, PyAny>>],
+    builder: &mut SeriesBuilder,
+) -> (usize, Option<Refusal>) {
+    macro_rules! run {
+        ($variant:ident, $push:expr) => {
+            fast_run(column, values, builder, |storage, value| match storage {
+                Storage::$variant(values) => $push(values, value),
+                _ => Fast::Other,
+            })
+        };
+    }
+    match builder.storage {
+        Storage::Bool(_) => run!(Bool, push_bool),
+        Storage::Int(_) => run!(Int, push_int),
+        Storage::Float(_) => run!(Float, push_float),
+        Storage::Text(_) => run!(Text, push_text),
+        Storage::Bytes(_) => run!(Bytes, push_bytes),
+        Storage::Date(_) => run!(Date, push_date),
+        Storage::Time(_) => run!(Time, push_time),
+        Storage::Timestamp(_) => run!(Timestamp, push_timestamp),
+        Storage::Uuid(_) => run!(Uuid, push_uuid),
+        Storage::Dynamic(_) | Storage::Object(_) => {
+            fast_run(column, values, builder, |_, _| Fast::Other)
+        }
+    }
+}
+
+#[inline]
+fn fast_run<'py>(
+    column: &Column,
+    values: &[Option<Bound<'py, PyAny>>],
+    builder: &mut SeriesBuilder,
+    push: impl Fn(&mut Storage, &Bound<'py, PyAny>) -> Fast,
+) -> (usize, Option<Refusal>) {
+    // What a default's callable returns is sent, None included.
+    let drop_none = column.drop_none && !matches!(column.absent, Absent::Call(_));
+    for (position, value) in values.iter().enumerate() {
+        match value {
+            None => builder.push_absent(),
+            Some(value) if value.is_none() && drop_none => builder.push_absent(),
+            Some(value) => match push(&mut builder.storage, value) {
+                Fast::Taken => builder.mark_valid(),
+                Fast::Other => return (position, None),
+                Fast::Failed(refusal) => return (position, Some(refusal)),
+            },
+        }
+    }
+    (values.len(), None)
+}
+
+fn push_bool(values: &mut Vec<bool>, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(value) = value.cast_exact::<PyBool>() else {
+        return Fast::Other;
+    };
+    values.push(value.is_true());
+    Fast::Taken
+}
+
+fn push_int(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
+    if !value.is_exact_instance_of::<PyInt>() {
+        return Fast::Other;
+    }
+    match value.extract::<i64>() {
+        Ok(value) => values.push(value),
+        Err(_) => return Fast::Failed(out_of_range()),
+    }
+    Fast::Taken
+}
+
+fn push_float(values: &mut Vec<f64>, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(value) = value.cast_exact::<PyFloat>() else {
+        return Fast::Other;
+    };
+    values.push(value.value());
+    Fast::Taken
+}
+
+fn push_text(values: &mut crate::values::Strings, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(text) = value.cast_exact::<PyString>() else {
+        return Fast::Other;
+    };
+    match text.to_str() {
+        Ok(text) => values.push(text.as_bytes()),
+        Err(error) => return Fast::Failed(Refusal::raised(value.py(), error)),
+    }
+    Fast::Taken
+}
+
+fn push_bytes(values: &mut crate::values::Strings, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(value) = value.cast_exact::<PyBytes>() else {
+        return Fast::Other;
+    };
+    values.push(value.as_bytes());
+    Fast::Taken
+}
+
+fn push_date(values: &mut Vec<i32>, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(value) = value.cast_exact::<PyDate>() else {
+        return Fast::Other;
+    };
+    values.push(day_number(value));
+    Fast::Taken
+}
+
+fn push_time(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(value) = value.cast_exact::<PyTime>() else {
+        return Fast::Other;
+    };
+    values.push(micros_of_day(value));
+    Fast::Taken
+}
+
+fn push_timestamp(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(value) = value.cast_exact::<PyDateTime>() else {
+        return Fast::Other;
+    };
+    values.push(i64::from(day_number(value)) * MICROS_PER_DAY + micros_of_day(value));
+    Fast::Taken
+}
+
+fn day_number(value: &impl PyDateAccess) -> i32 {
+    days(value.get_year(), value.get_month(), value.get_day())
+}
+
+fn micros_of_day(value: &impl PyTimeAccess) -> i64 {
+    micros(value.get_hour(), value.get_minute(), value.get_second(), value.get_microsecond())
+}
+
+fn push_uuid(values: &mut Vec<u128>, value: &Bound<'_, PyAny>) -> Fast {
+    static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = value.py();
+    let Ok(class) = UUID.import(py, "uuid", "UUID") else {
+        return Fast::Other;
+    };
+    if !value.get_type().is(class) {
+        return Fast::Other;
+    }
+    match value.getattr(intern!(py, "int")).and_then(|number| number.extract::<u128>()) {
+        Ok(number) => values.push(number),
+        Err(error) => return Fast::Failed(Refusal::raised(py, error)),
+    }
+    Fast::Taken
+}
+
+fn out_of_range() -> Refusal {
+    Refusal {
+        reason: "an integer of at most 64 bits is expected".to_owned(),
+        cause: Some(PyOverflowError::new_err("Python int too large to convert to SQL INTEGER")),
+    }
+}
+
+/// The long way of a value that the fast path did not take.
+fn push_slowly(
+    plan: &Plan,
+    column: &Column,
+    value: &Bound<'_, PyAny>,
+    builder: &mut SeriesBuilder,
+) -> Result<(), Refusal> {
+    let processed = process(plan, column, value)?;
+    if let Storage::Object(values) = &mut builder.storage {
+        values.push(Some(processed.unbind()));
+        builder.mark_valid();
+        return Ok(());
+    }
+    push_native(plan, &processed, builder)
+}
+
+/// What SQLAlchemy would hand to the driver.
+fn process<'py>(
+    plan: &Plan,
+    column: &Column,
+    value: &Bound<'py, PyAny>,
+) -> Result<Bound<'py, PyAny>, Refusal> {
+    let py = value.py();
+    if value.is(&plan.null) {
+        return Ok(py.None().into_bound(py));
+    }
+    if value.is_instance(plan.expressions.bind(py)).unwrap_or(false) {
+        return Err(Refusal::because("a plain value is expected, not a SQL expression"));
+    }
+    match &column.processor {
+        Some(processor) => {
+            processor.bind(py).call1((value,)).map_err(|error| Refusal::raised(py, error))
+        }
+        None => Ok(value.clone()),
+    }
+}
+
+/// Pushes a value that the driver itself would bind.
+fn push_native(
+    plan: &Plan,
+    value: &Bound<'_, PyAny>,
+    builder: &mut SeriesBuilder,
+) -> Result<(), Refusal> {
+    if push_plain(value, builder)? {
+        return Ok(());
+    }
+    let py = value.py();
+    // NumPy's integers have the buffer protocol, by which a driver would store them as bytes.
+    if let Ok(index) = value.call_method0(intern!(py, "__index__"))
+        && push_plain(&index, builder)?
+    {
+        return Ok(());
+    }
+    if let Some(adapt) = &plan.adapt {
+        let adapted = adapt.bind(py).call1((value,)).map_err(|e| Refusal::raised(py, e))?;
+        if push_plain(&adapted, builder)? {
+            return Ok(());
+        }
+    }
+    let kind = value.get_type().qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    Err(Refusal::because(format!("a value of type {kind} is not supported here")))
+}
+
+/// Pushes None, int, float, str, bytes and their like, subclasses included.
+fn push_plain(value: &Bound<'_, PyAny>, builder: &mut SeriesBuilder) -> Result<bool, Refusal> {
+    let py = value.py();
+    if value.is_none() {
+        builder.push_null();
+    } else if let Ok(value) = value.cast::<PyBool>() {
+        builder.push(Cell::Bool(value.is_true()));
+    } else if value.is_instance_of::<PyInt>() {
+        builder.push(Cell::Int(value.extract().map_err(|_| out_of_range())?));
+    } else if let Ok(value) = value.cast::<PyFloat>() {
+        builder.push(Cell::Float(value.value()));
+    } else if let Ok(value) = value.cast::<PyString>() {
+        builder.push(Cell::Text(value.to_str().map_err(|error| Refusal::raised(py, error))?));
+    } else if let Ok(value) = value.cast::<PyBytes>() {
+        builder.push(Cell::Bytes(value.as_bytes()));
+    } else if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
+        let bytes = PyBytes::type_object(py)
+            .call1((value,))
+            .and_then(|bytes| Ok(bytes.cast_into::<PyBytes>()?))
+            .map_err(|error| Refusal::raised(py, error))?;
+        builder.push(Cell::Bytes(bytes.as_bytes()));
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}

@@ -1,0 +1,43 @@
+//! fastbulk's native half.
+//!
+//! ```text
+//!  Python: mapper -> Plan            Rust
+//!  rows ──────────> input/ (GIL held)  rows -> Source -> Slice: columns of Values
+//!                   sqlite/ …          Slice -> encode -> the database -> decode -> Outcome
+//!  Result <──────── output (GIL held)  Outcome -> tuples
+//! ```
+//!
+//! `plan` says what to do and `kind` what values are made of; neither knows SQLAlchemy. A backend
+//! is one folder, and no backend knows its siblings. To add a type, a driver or a backend, see
+//! `CONTRIBUTING.md`.
+
+use pyo3::prelude::*;
+
+pub mod calendar;
+pub mod error;
+pub mod gate;
+pub mod input;
+pub mod kind;
+pub mod output;
+pub mod plan;
+pub mod slice;
+pub mod sqlite;
+pub mod values;
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::error::RowError;
+    #[pymodule_export]
+    use crate::input::source::Source;
+    #[pymodule_export]
+    use crate::output::Outcome;
+    #[pymodule_export]
+    use crate::plan::{Column, Plan};
+    #[pymodule_export]
+    use crate::slice::Slice;
+    #[pymodule_export]
+    use crate::sqlite::entry::{SqliteJob, sqlite_install, sqlite_probe, sqlite_ready};
+    #[pymodule_export]
+    use crate::sqlite::sql::sqlite_insert_sql;
+}

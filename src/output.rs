@@ -1,0 +1,97 @@
+//! What came back from the database, and its way to Python objects.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDate, PyDateTime, PyFloat, PyInt, PyString, PyTime, PyTuple};
+
+use crate::calendar::{civil, clock};
+use crate::error::Result;
+use crate::values::{Cell, Series, Values};
+
+/// The rows that a statement returned, by column, and how many rows it changed.
+#[pyclass(frozen, module = "fastbulk._native")]
+#[derive(Debug)]
+pub struct Outcome {
+    #[pyo3(get)]
+    pub rowcount: u64,
+    pub rows: usize,
+    pub columns: Vec<Series>,
+}
+
+#[pymethods]
+impl Outcome {
+    fn __len__(&self) -> usize {
+        self.rows
+    }
+
+    /// The rows as tuples; `processors` has one callable or None per column.
+    #[pyo3(signature = (processors))]
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        processors: Vec<Option<Bound<'py, PyAny>>>,
+    ) -> Result<Vec<Bound<'py, PyTuple>>> {
+        let columns = self
+            .columns
+            .iter()
+            .zip(&processors)
+            .map(|(series, processor)| column_to_python(py, series, self.rows, processor.as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        let mut iterators: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+        (0..self.rows)
+            .map(|_| {
+                Ok(PyTuple::new(
+                    py,
+                    iterators.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>(),
+                )?)
+            })
+            .collect()
+    }
+}
+
+fn column_to_python<'py>(
+    py: Python<'py>,
+    series: &Series,
+    rows: usize,
+    processor: Option<&Bound<'py, PyAny>>,
+) -> Result<Vec<Bound<'py, PyAny>>> {
+    if let (Values::Int(values), None, None) = (&series.values, &series.validity, processor) {
+        return Ok(values.iter().map(|&value| PyInt::new(py, value).into_any()).collect());
+    }
+    (0..rows)
+        .map(|position| {
+            let value = to_python(py, series.get(position))?;
+            Ok(match processor {
+                Some(processor) => processor.call1((value,))?,
+                None => value,
+            })
+        })
+        .collect()
+}
+
+pub fn to_python<'py>(py: Python<'py>, cell: Cell<'_>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match cell {
+        Cell::Null => py.None().into_bound(py),
+        Cell::Bool(value) => PyBool::new(py, value).to_owned().into_any(),
+        Cell::Int(value) => PyInt::new(py, value).into_any(),
+        Cell::Float(value) => PyFloat::new(py, value).into_any(),
+        Cell::Text(value) => PyString::new(py, value).into_any(),
+        Cell::Bytes(value) => PyBytes::new(py, value).into_any(),
+        Cell::Date(days) => {
+            let (year, month, day) = civil(days);
+            PyDate::new(py, year, month, day)?.into_any()
+        }
+        Cell::Time(micros) => {
+            let (hour, minute, second, micro) = clock(micros);
+            PyTime::new(py, hour, minute, second, micro, None)?.into_any()
+        }
+        Cell::Timestamp(micros) => {
+            let (year, month, day) = civil(micros.div_euclid(86_400_000_000) as i32);
+            let (hour, minute, second, micro) = clock(micros.rem_euclid(86_400_000_000));
+            PyDateTime::new(py, year, month, day, hour, minute, second, micro, None)?.into_any()
+        }
+        Cell::Uuid(value) => {
+            let class = py.import("uuid")?.getattr("UUID")?;
+            class.call((py.None(), py.None(), py.None(), py.None(), value), None)?
+        }
+    })
+}

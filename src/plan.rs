@@ -1,0 +1,210 @@
+//! The plan of a call: plain data that Python read off the mapper.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::error::Result;
+use crate::kind::Kind;
+
+/// What happens to a column when a row gives no value for it.
+#[derive(Debug)]
+pub enum Absent {
+    /// Nothing is declared: the column stays out, or NULL stands in where the catalog allows it.
+    Null,
+    /// The database makes the value: the column stays out of the statement.
+    Omit,
+    /// A Python value.
+    Value(Py<PyAny>),
+    /// A Python callable that takes the default's context.
+    Call(Py<PyAny>),
+    /// A SQL expression, rendered into the statement.
+    Sql(String),
+}
+
+/// One column of the target table.
+#[pyclass(frozen, module = "fastbulk._native")]
+#[derive(Debug)]
+pub struct Column {
+    /// The mapped attribute's name; empty for a column that the mapper leaves out.
+    #[pyo3(get)]
+    pub key: String,
+    /// The column's name in the database.
+    #[pyo3(get)]
+    pub name: String,
+    /// The name as it is written in SQL, quoted where needed.
+    #[pyo3(get)]
+    pub sql_name: String,
+    /// The column's key in `Table.c`, which is how context-sensitive defaults know it.
+    pub column_key: String,
+    pub kind: Kind,
+    /// Turns a value that is not of `kind` into one that the driver takes.
+    pub processor: Option<Py<PyAny>>,
+    /// A `None` counts as absent.
+    pub drop_none: bool,
+    pub absent: Absent,
+    /// The default is used whatever the row says (version ids).
+    pub forced: bool,
+    /// SQL around the parameter: `lower(?)` is `["lower(", ")"]`.
+    pub placeholder: Vec<String>,
+}
+
+#[pymethods]
+impl Column {
+    #[new]
+    #[pyo3(signature = (key, name, *, sql_name, column_key, kind, processor=None, drop_none=true,
+                        default=None, default_call=None, default_sql=None, omit=false,
+                        forced=false, placeholder=vec![String::new(), String::new()]))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        key: String,
+        name: String,
+        sql_name: String,
+        column_key: String,
+        kind: &str,
+        processor: Option<Py<PyAny>>,
+        drop_none: bool,
+        default: Option<Py<PyAny>>,
+        default_call: Option<Py<PyAny>>,
+        default_sql: Option<String>,
+        omit: bool,
+        forced: bool,
+        placeholder: Vec<String>,
+    ) -> Result<Self> {
+        let absent = match (default, default_call, default_sql) {
+            (Some(value), None, None) => Absent::Value(value),
+            (None, Some(function), None) => Absent::Call(function),
+            (None, None, Some(sql)) => Absent::Sql(sql),
+            _ if omit => Absent::Omit,
+            _ => Absent::Null,
+        };
+        let kind = Kind::parse(kind)?;
+        Ok(Self {
+            key,
+            name,
+            sql_name,
+            column_key,
+            kind,
+            processor,
+            drop_none,
+            absent,
+            forced,
+            placeholder,
+        })
+    }
+
+    /// The SQL of a value of this column, with `mark` as its parameter.
+    #[pyo3(name = "value_sql")]
+    fn py_value_sql(&self, mark: &str) -> String {
+        self.value_sql(mark)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Column({:?}, kind={:?}, absent={:?})", self.key, self.kind, self.absent)
+    }
+}
+
+impl Column {
+    /// The SQL of a value of this column, with `mark` as its parameter.
+    pub fn value_sql(&self, mark: &str) -> String {
+        self.placeholder.join(mark)
+    }
+
+    /// Whether the default stands in for what a row gives.
+    pub fn wants_default(&self, value: &Option<Bound<'_, PyAny>>) -> bool {
+        self.forced
+            || match value {
+                None => true,
+                Some(value) => self.drop_none && value.is_none(),
+            }
+    }
+}
+
+/// What to do, with which table and columns.
+#[pyclass(frozen, module = "fastbulk._native")]
+#[derive(Debug)]
+pub struct Plan {
+    /// Schema and name as the catalog has them.
+    pub schema: Option<String>,
+    pub table: String,
+    /// The table as it is written in SQL.
+    pub sql_table: String,
+    pub columns: Vec<Py<Column>>,
+    /// Attribute name -> position in `columns`.
+    pub index: Py<PyDict>,
+    /// What stands after RETURNING, in pieces; empty when no row is to come back.
+    pub returning: Vec<String>,
+    /// A generated integer key, which orders the rows: its positions in `columns` and `returning`.
+    pub sentinel: Option<(usize, usize)>,
+    /// The object that stands for an explicit NULL.
+    pub null: Py<PyAny>,
+    /// Classes of SQL expressions: no value of a row may be one.
+    pub expressions: Py<PyTuple>,
+    /// The driver's own conversion of objects that it does not know.
+    pub adapt: Option<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Plan {
+    #[new]
+    #[pyo3(signature = (*, schema, table, sql_table, columns, returning, sentinel, null,
+                        expressions, adapt))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        schema: Option<String>,
+        table: String,
+        sql_table: String,
+        columns: Vec<Py<Column>>,
+        returning: Vec<String>,
+        sentinel: Option<(usize, usize)>,
+        null: Py<PyAny>,
+        expressions: Py<PyTuple>,
+        adapt: Option<Py<PyAny>>,
+    ) -> Result<Self> {
+        let index = PyDict::new(py);
+        for (position, column) in columns.iter().enumerate() {
+            let key = &column.get().key;
+            if !key.is_empty() {
+                index.set_item(pyo3::types::PyString::intern(py, key), position)?;
+            }
+        }
+        Ok(Self {
+            schema,
+            table,
+            sql_table,
+            columns,
+            index: index.unbind(),
+            returning,
+            sentinel,
+            null,
+            expressions,
+            adapt,
+        })
+    }
+
+    /// Whether some default is a SQL expression.
+    #[getter]
+    fn has_expressions(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.get().absent, Absent::Sql(_)))
+    }
+
+    #[getter]
+    fn columns(&self, py: Python<'_>) -> Vec<Py<Column>> {
+        self.columns.iter().map(|column| column.clone_ref(py)).collect()
+    }
+}
+
+impl Plan {
+    pub fn column(&self, position: usize) -> &Column {
+        self.columns[position].get()
+    }
+
+    /// Whether a Python callable of the mapping runs while rows are read.
+    pub fn calls_python(&self) -> bool {
+        self.columns.iter().any(|column| {
+            let column = column.get();
+            column.processor.is_some() && matches!(column.kind, Kind::Dynamic | Kind::Object)
+                || matches!(column.absent, Absent::Call(_))
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! SQLite: the work runs on the session's own `sqlite3*`.
+//!
+//! `entry` is the way to the handle, `bind` the statement, `sql` the text, `encode` and `decode`
+//! the values, `job` the loop, `error` what the library said.
+
+pub mod bind;
+pub mod decode;
+pub mod encode;
+pub mod entry;
+pub mod error;
+pub mod job;
+pub mod sql;

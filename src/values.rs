@@ -1,0 +1,393 @@
+//! The values of one column: a closed set of storages over Arrow's buffers.
+
+use arrow_buffer::{BooleanBuffer, NullBuffer, NullBufferBuilder, ScalarBuffer};
+use pyo3::prelude::*;
+
+use crate::kind::Kind;
+
+/// Strings or byte strings, one after the other: value `i` is `data[offsets[i]..offsets[i + 1]]`.
+///
+/// Offsets are 64-bit, so that a single value of gigabytes meets the database's limit and not ours.
+#[derive(Debug)]
+pub struct Strings {
+    offsets: Vec<i64>,
+    data: Vec<u8>,
+}
+
+impl Default for Strings {
+    fn default() -> Self {
+        Self { offsets: vec![0], data: Vec::new() }
+    }
+}
+
+impl Strings {
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    pub fn get(&self, position: usize) -> &[u8] {
+        &self.data[self.offsets[position] as usize..self.offsets[position + 1] as usize]
+    }
+
+    pub fn push(&mut self, value: &[u8]) {
+        self.data.extend_from_slice(value);
+        self.offsets.push(self.data.len() as i64);
+    }
+}
+
+/// One value that says its own shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Date(i32),
+    Time(i64),
+    Timestamp(i64),
+    Uuid(u128),
+}
+
+/// A cell without its bytes, which stand in [`Tagged::data`].
+#[derive(Clone, Copy, Debug)]
+enum Tag {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(usize, usize),
+    Bytes(usize, usize),
+    Date(i32),
+    Time(i64),
+    Timestamp(i64),
+    Uuid(u128),
+}
+
+/// Cells of mixed shapes.
+#[derive(Debug, Default)]
+pub struct Tagged {
+    tags: Vec<Tag>,
+    data: Vec<u8>,
+}
+
+impl Tagged {
+    pub fn len(&self) -> usize {
+        self.tags.len()
+    }
+
+    pub fn get(&self, position: usize) -> Cell<'_> {
+        match self.tags[position] {
+            Tag::Null => Cell::Null,
+            Tag::Bool(value) => Cell::Bool(value),
+            Tag::Int(value) => Cell::Int(value),
+            Tag::Float(value) => Cell::Float(value),
+            // Only `push` writes text, from a `&str`.
+            Tag::Text(start, end) => {
+                Cell::Text(std::str::from_utf8(&self.data[start..end]).unwrap_or_default())
+            }
+            Tag::Bytes(start, end) => Cell::Bytes(&self.data[start..end]),
+            Tag::Date(value) => Cell::Date(value),
+            Tag::Time(value) => Cell::Time(value),
+            Tag::Timestamp(value) => Cell::Timestamp(value),
+            Tag::Uuid(value) => Cell::Uuid(value),
+        }
+    }
+
+    pub fn push(&mut self, cell: Cell<'_>) {
+        let tag = match cell {
+            Cell::Null => Tag::Null,
+            Cell::Bool(value) => Tag::Bool(value),
+            Cell::Int(value) => Tag::Int(value),
+            Cell::Float(value) => Tag::Float(value),
+            Cell::Text(value) => {
+                let (start, end) = self.append(value.as_bytes());
+                Tag::Text(start, end)
+            }
+            Cell::Bytes(value) => {
+                let (start, end) = self.append(value);
+                Tag::Bytes(start, end)
+            }
+            Cell::Date(value) => Tag::Date(value),
+            Cell::Time(value) => Tag::Time(value),
+            Cell::Timestamp(value) => Tag::Timestamp(value),
+            Cell::Uuid(value) => Tag::Uuid(value),
+        };
+        self.tags.push(tag);
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let start = self.data.len();
+        self.data.extend_from_slice(bytes);
+        (start, self.data.len())
+    }
+}
+
+/// All values of a column in a slice; what stands under a NULL is anything.
+#[derive(Debug)]
+pub enum Values {
+    Bool(BooleanBuffer),
+    Int(ScalarBuffer<i64>),
+    Float(ScalarBuffer<f64>),
+    Text(Strings),
+    Bytes(Strings),
+    Date(ScalarBuffer<i32>),
+    Time(ScalarBuffer<i64>),
+    Timestamp(ScalarBuffer<i64>),
+    Uuid(Vec<u128>),
+    Dynamic(Tagged),
+    Object(Vec<Option<Py<PyAny>>>),
+}
+
+impl Values {
+    /// The value at that position; `Null` for a Python object.
+    pub fn get(&self, position: usize) -> Cell<'_> {
+        match self {
+            Self::Bool(values) => Cell::Bool(values.value(position)),
+            Self::Int(values) => Cell::Int(values[position]),
+            Self::Float(values) => Cell::Float(values[position]),
+            Self::Text(values) => {
+                Cell::Text(std::str::from_utf8(values.get(position)).unwrap_or_default())
+            }
+            Self::Bytes(values) => Cell::Bytes(values.get(position)),
+            Self::Date(values) => Cell::Date(values[position]),
+            Self::Time(values) => Cell::Time(values[position]),
+            Self::Timestamp(values) => Cell::Timestamp(values[position]),
+            Self::Uuid(values) => Cell::Uuid(values[position]),
+            Self::Dynamic(values) => values.get(position),
+            Self::Object(_) => Cell::Null,
+        }
+    }
+}
+
+/// A column of a slice.
+#[derive(Debug)]
+pub struct Series {
+    pub values: Values,
+    /// False where the value is NULL; `None` when no value is.
+    pub validity: Option<NullBuffer>,
+    /// False where the row says nothing; `None` when every row gives a value.
+    pub given: Option<NullBuffer>,
+}
+
+impl Series {
+    pub fn is_null(&self, position: usize) -> bool {
+        self.validity.as_ref().is_some_and(|validity| validity.is_null(position))
+    }
+
+    pub fn get(&self, position: usize) -> Cell<'_> {
+        if self.is_null(position) { Cell::Null } else { self.values.get(position) }
+    }
+
+    pub fn is_given(&self, position: usize) -> bool {
+        self.given.as_ref().is_none_or(|given| given.is_valid(position))
+    }
+}
+
+/// Growing storage of one shape.
+#[derive(Debug)]
+pub enum Storage {
+    Bool(Vec<bool>),
+    Int(Vec<i64>),
+    Float(Vec<f64>),
+    Text(Strings),
+    Bytes(Strings),
+    Date(Vec<i32>),
+    Time(Vec<i64>),
+    Timestamp(Vec<i64>),
+    Uuid(Vec<u128>),
+    Dynamic(Tagged),
+    Object(Vec<Option<Py<PyAny>>>),
+}
+
+impl Storage {
+    pub fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Bool => Self::Bool(Vec::new()),
+            Kind::Int => Self::Int(Vec::new()),
+            Kind::Float => Self::Float(Vec::new()),
+            Kind::Text => Self::Text(Strings::default()),
+            Kind::Bytes => Self::Bytes(Strings::default()),
+            Kind::Date => Self::Date(Vec::new()),
+            Kind::Time => Self::Time(Vec::new()),
+            Kind::Timestamp => Self::Timestamp(Vec::new()),
+            Kind::Uuid => Self::Uuid(Vec::new()),
+            Kind::Dynamic => Self::Dynamic(Tagged::default()),
+            Kind::Object => Self::Object(Vec::new()),
+        }
+    }
+
+    fn finish(self) -> Values {
+        match self {
+            Self::Bool(values) => Values::Bool(BooleanBuffer::from(values)),
+            Self::Int(values) => Values::Int(values.into()),
+            Self::Float(values) => Values::Float(values.into()),
+            Self::Text(values) => Values::Text(values),
+            Self::Bytes(values) => Values::Bytes(values),
+            Self::Date(values) => Values::Date(values.into()),
+            Self::Time(values) => Values::Time(values.into()),
+            Self::Timestamp(values) => Values::Timestamp(values.into()),
+            Self::Uuid(values) => Values::Uuid(values),
+            Self::Dynamic(values) => Values::Dynamic(values),
+            Self::Object(values) => Values::Object(values),
+        }
+    }
+
+    /// Something under a NULL, so that positions stay aligned.
+    pub fn push_blank(&mut self) {
+        match self {
+            Self::Bool(values) => values.push(false),
+            Self::Int(values) | Self::Time(values) | Self::Timestamp(values) => values.push(0),
+            Self::Float(values) => values.push(0.0),
+            Self::Text(values) | Self::Bytes(values) => values.push(b""),
+            Self::Date(values) => values.push(0),
+            Self::Uuid(values) => values.push(0),
+            Self::Dynamic(values) => values.push(Cell::Null),
+            Self::Object(values) => values.push(None),
+        }
+    }
+
+    /// Takes the cell if it is of this shape.
+    fn push(&mut self, cell: Cell<'_>) -> bool {
+        match (self, cell) {
+            (Self::Bool(values), Cell::Bool(value)) => values.push(value),
+            // SQL's drivers give and take booleans as 0 and 1.
+            (Self::Bool(values), Cell::Int(value @ (0 | 1))) => values.push(value == 1),
+            (Self::Int(values), Cell::Int(value)) => values.push(value),
+            (Self::Int(values), Cell::Bool(value)) => values.push(i64::from(value)),
+            (Self::Float(values), Cell::Float(value)) => values.push(value),
+            (Self::Text(values), Cell::Text(value)) => values.push(value.as_bytes()),
+            (Self::Bytes(values), Cell::Bytes(value)) => values.push(value),
+            (Self::Date(values), Cell::Date(value)) => values.push(value),
+            (Self::Time(values), Cell::Time(value))
+            | (Self::Timestamp(values), Cell::Timestamp(value)) => values.push(value),
+            (Self::Uuid(values), Cell::Uuid(value)) => values.push(value),
+            (Self::Dynamic(values), cell) => values.push(cell),
+            _ => return false,
+        }
+        true
+    }
+
+    fn nbytes(&self) -> usize {
+        match self {
+            Self::Bool(values) => values.len(),
+            Self::Int(values) | Self::Time(values) | Self::Timestamp(values) => values.len() * 8,
+            Self::Float(values) => values.len() * 8,
+            Self::Text(values) | Self::Bytes(values) => {
+                values.data.len() + values.offsets.len() * 8
+            }
+            Self::Date(values) => values.len() * 4,
+            Self::Uuid(values) => values.len() * 16,
+            Self::Dynamic(values) => values.data.len() + values.tags.len() * size_of::<Tag>(),
+            Self::Object(values) => values.len() * size_of::<Py<PyAny>>(),
+        }
+    }
+}
+
+/// Builds a [`Series`] value by value.
+#[derive(Debug)]
+pub struct SeriesBuilder {
+    pub storage: Storage,
+    validity: NullBufferBuilder,
+    given: NullBufferBuilder,
+    /// Some NULL was given and not just left out: the two masks differ.
+    explicit_null: bool,
+}
+
+impl SeriesBuilder {
+    pub fn new(kind: Kind, capacity: usize) -> Self {
+        Self {
+            storage: Storage::new(kind),
+            validity: NullBufferBuilder::new(capacity),
+            given: NullBufferBuilder::new(capacity),
+            explicit_null: false,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.validity.len()
+    }
+
+    pub fn nbytes(&self) -> usize {
+        self.storage.nbytes()
+    }
+
+    /// The row says nothing about this column.
+    pub fn push_absent(&mut self) {
+        self.storage.push_blank();
+        self.validity.append_null();
+        self.given.append_null();
+    }
+
+    /// The row says NULL.
+    pub fn push_null(&mut self) {
+        self.storage.push_blank();
+        self.validity.append_null();
+        self.given.append_non_null();
+        self.explicit_null = true;
+    }
+
+    /// A value went into `storage` from outside.
+    pub fn mark_valid(&mut self) {
+        self.validity.append_non_null();
+        self.given.append_non_null();
+    }
+
+    pub fn push(&mut self, cell: Cell<'_>) {
+        if cell == Cell::Null {
+            return self.push_null();
+        }
+        if !self.storage.push(cell) {
+            self.promote();
+            self.storage.push(cell);
+        }
+        self.mark_valid();
+    }
+
+    /// Changes the storage to one that takes every shape.
+    fn promote(&mut self) {
+        let storage = std::mem::replace(&mut self.storage, Storage::new(Kind::Dynamic));
+        let values = storage.finish();
+        let validity = self.validity.finish_cloned();
+        for position in 0..self.len() {
+            let null = validity.as_ref().is_some_and(|validity| validity.is_null(position));
+            self.storage.push(if null { Cell::Null } else { values.get(position) });
+        }
+    }
+
+    pub fn finish(mut self) -> Series {
+        let validity = self.validity.finish();
+        let given = if self.explicit_null { self.given.finish() } else { validity.clone() };
+        Series { values: self.storage.finish(), validity, given }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_cell_makes_the_column_dynamic_and_keeps_what_was_there() {
+        let mut builder = SeriesBuilder::new(Kind::Int, 4);
+        builder.push(Cell::Int(1));
+        builder.push_absent();
+        builder.push(Cell::Text("x"));
+        builder.push_null();
+        let series = builder.finish();
+        let cells: Vec<_> = (0..4).map(|position| series.get(position)).collect();
+        assert_eq!(cells, [Cell::Int(1), Cell::Null, Cell::Text("x"), Cell::Null]);
+        let given: Vec<_> = (0..4).map(|position| series.is_given(position)).collect();
+        assert_eq!(given, [true, false, true, true]);
+    }
+
+    #[test]
+    fn a_column_without_gaps_has_no_masks() {
+        let mut builder = SeriesBuilder::new(Kind::Text, 2);
+        builder.push(Cell::Text("a"));
+        builder.push(Cell::Text(""));
+        let series = builder.finish();
+        assert!(series.validity.is_none() && series.given.is_none());
+        assert_eq!(series.get(1), Cell::Text(""));
+    }
+}
