@@ -328,10 +328,10 @@ impl SeriesBuilder {
         self.explicit_null = true;
     }
 
-    /// A value went into `storage` from outside.
-    pub fn mark_valid(&mut self) {
-        self.validity.append_non_null();
-        self.given.append_non_null();
+    /// So many values went into `storage` from outside.
+    pub fn mark_valid(&mut self, values: usize) {
+        self.validity.append_n_non_nulls(values);
+        self.given.append_n_non_nulls(values);
     }
 
     pub fn push(&mut self, cell: Cell<'_>) {
@@ -342,7 +342,7 @@ impl SeriesBuilder {
             self.promote();
             self.storage.push(cell);
         }
-        self.mark_valid();
+        self.mark_valid(1);
     }
 
     /// Changes the storage to one that takes every shape.

@@ -110,18 +110,32 @@ fn fast_run<'py>(
 ) -> (usize, Option<Refusal>) {
     // What a default's callable returns is sent, None included.
     let drop_none = column.drop_none && !matches!(column.absent, Absent::Call(_));
+    // Valid values are marked by the run: the masks are built bit by bit otherwise.
+    let mut valid = 0;
+    let mut stopped = (values.len(), None);
     for (position, value) in values.iter().enumerate() {
-        match value {
-            None => builder.push_absent(),
-            Some(value) if value.is_none() && drop_none => builder.push_absent(),
-            Some(value) => match push(&mut builder.storage, value) {
-                Fast::Taken => builder.mark_valid(),
-                Fast::Other => return (position, None),
-                Fast::Failed(refusal) => return (position, Some(refusal)),
-            },
+        let value = match value {
+            Some(value) if !(drop_none && value.is_none()) => value,
+            _ => {
+                builder.mark_valid(std::mem::take(&mut valid));
+                builder.push_absent();
+                continue;
+            }
+        };
+        match push(&mut builder.storage, value) {
+            Fast::Taken => valid += 1,
+            Fast::Other => {
+                stopped = (position, None);
+                break;
+            }
+            Fast::Failed(refusal) => {
+                stopped = (position, Some(refusal));
+                break;
+            }
         }
     }
-    (values.len(), None)
+    builder.mark_valid(valid);
+    stopped
 }
 
 fn push_bool(values: &mut Vec<bool>, value: &Bound<'_, PyAny>) -> Fast {
@@ -235,7 +249,7 @@ fn push_slowly(
     let processed = process(plan, column, value)?;
     if let Storage::Object(values) = &mut builder.storage {
         values.push(Some(processed.unbind()));
-        builder.mark_valid();
+        builder.mark_valid(1);
         return Ok(());
     }
     push_native(plan, &processed, builder)
