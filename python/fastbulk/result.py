@@ -67,18 +67,20 @@ class Result(ChunkedIteratorResult[Any]):
     @classmethod
     def of_columns(cls, returning: Returning, outcomes: Sequence[_native.Outcome]) -> Result:
         """Rows of columns, as SQLAlchemy's result processors give them."""
+        if returning.has_entities:
+            return cls.of_entities(None, returning, outcomes, {})
         rows = _rows(returning, outcomes)
         return cls(RowMetaData(returning), lambda size: iter((rows,)))
 
     @classmethod
     def of_entities(
         cls,
-        session: Session,
+        session: Session | None,
         returning: Returning,
         outcomes: Sequence[_native.Outcome],
         execution_options: Mapping[str, Any],
     ) -> Result:
-        """Rows with mapped objects, which are built here and held by the result."""
+        """Rows with mapped objects or bundles, which are built here and held by the result."""
         with cyclic_gc_paused():
             return cls.of(load(session, returning, _rows(returning, outcomes), execution_options))
 

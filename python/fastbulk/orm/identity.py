@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 
 class RowMetaData(SimpleResultMetaData):
-    """Names and attributes that find a column in a row."""
+    """Names and attributes that find an entry of a returned ``Row``."""
 
     def __init__(self, returning: Returning) -> None:
-        """The columns of that RETURNING."""
-        super().__init__(returning.keys, extra=returning.objects)
+        """The entries of that RETURNING."""
+        super().__init__(returning.keys, extra=returning.key_objects)
+
+
+class _CursorMetaData(SimpleResultMetaData):
+    """Names and columns that find a column in a row of the database."""
+
+    def __init__(self, returning: Returning) -> None:
+        super().__init__(returning.names, extra=returning.objects)
 
     def _index_for_key(self, key: Any, raiseerr: bool = True) -> int | None:
         # Loaders ask for what need not be there: SQL expressions of column_property.
@@ -36,7 +43,7 @@ class RowMetaData(SimpleResultMetaData):
 
 
 def load(
-    session: Session,
+    session: Session | None,
     returning: Returning,
     rows: Iterable[tuple[Any, ...]],
     execution_options: Mapping[str, Any],
@@ -49,7 +56,7 @@ def load(
     Parameters
     ----------
     session
-        The Session that the entities join.
+        The Session that the entities join; mapped objects need one.
     returning
         A compiled RETURNING with entities.
     rows
@@ -62,7 +69,7 @@ def load(
     sqlalchemy.engine.Result
         Rows of entities and columns, not yet fetched.
     """
-    cursor: Any = IteratorResult(RowMetaData(returning), iter(rows))
+    cursor: Any = IteratorResult(_CursorMetaData(returning), iter(rows))
     cursor.context = SimpleNamespace(_is_server_side=False)
     load_options, execution_options = QueryContext.default_load_options.from_execution_options(
         "_sa_orm_load_options",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exc, insert, inspect
+from sqlalchemy import exc, insert, inspect, null
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.context import _ColumnEntity
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,22 +25,23 @@ class Returning:
 
     #: The SQL after RETURNING, one entry per column.
     sql: tuple[str, ...]
-    #: Names of the columns in a ``Row``.
-    keys: tuple[str, ...]
-    #: What else finds a column in a ``Row`` (attributes, columns).
+    #: What the database calls the columns.
+    names: tuple[str, ...]
+    #: What else finds a column (attributes, columns).
     objects: tuple[tuple[Any, ...], ...]
     #: SQLAlchemy's result processor per column.
     processors: tuple[ResultProcessor | None, ...]
     #: Column objects of the table that are returned as they are, by their position.
     columns: dict[Any, int]
-    #: The statement whose compiled state loads entities; None when only columns are returned.
+    #: What a ``Row`` calls its entries: mapped classes and attributes by their own names.
+    keys: tuple[str, ...]
+    #: What else finds an entry of a ``Row``.
+    key_objects: tuple[tuple[Any, ...], ...]
+    #: Entries are more than a column each: mapped objects, bundles, composites.
+    has_entities: bool
+    #: The statement whose compiled state loads them.
     statement: Any
     compile_state: Any
-
-    @property
-    def has_entities(self) -> bool:
-        """Whether mapped objects are built, which takes a Session."""
-        return self.statement is not None
 
 
 def as_list(returning: Any) -> list[Any]:
@@ -56,19 +60,20 @@ def compile_returning(
     ------
     sqlalchemy.exc.ArgumentError
         An entry is no attribute, column, SQL expression or mapped class.
+    sqlalchemy.exc.CompileError
+        A value of an expression has no literal form.
     """
-    key = mapper.local_table.c[next(iter(mapper.local_table.c.keys()))]
-    base = insert(mapper).values({key: None})
+    base = insert(mapper).values({column: null() for column in mapper.local_table.c}).inline()
     statement: Any = base.returning(*returning)._annotate({"dml_strategy": "orm"})
     if options:
         statement = statement.options(*options)
     compiled = _compile(statement, render)
-    prefix = render.finish(_compile(base, render)) + " RETURNING "
-    text = render.finish(compiled)
+    text = _text(base.returning(*map(_with_literals, statement._returning)), render)
+    prefix = _text(base, render) + " RETURNING "
     if not text.startswith(prefix):
         raise exc.CompileError(f"RETURNING can't be told from the rest of {text!r}")
     entries = compiled._result_columns
-    has_entities = any(is_entity(entity) for entity in returning)
+    entities = compiled.compile_state.from_statement_ctx._entities
     columns: dict[Any, int] = {}
     for position, entry in enumerate(entries):
         for element in entry.objects:
@@ -76,19 +81,41 @@ def compile_returning(
                 columns.setdefault(element, position)
     return Returning(
         sql=(text.removeprefix(prefix),),
-        keys=tuple(entry.keyname for entry in entries),
+        names=tuple(entry.keyname for entry in entries),
         objects=tuple(entry.objects for entry in entries),
         processors=tuple(
             entry.type._cached_result_processor(render.dialect, None) for entry in entries
         ),
         columns=columns,
-        statement=statement if has_entities else None,
-        compile_state=compiled.compile_state if has_entities else None,
+        keys=tuple(entity._label_name for entity in entities),
+        key_objects=tuple(entity._extra_entities for entity in entities),
+        has_entities=not all(isinstance(entity, _ColumnEntity) for entity in entities),
+        statement=statement,
+        compile_state=compiled.compile_state,
     )
 
 
 def _compile(statement: Any, render: Renderer) -> Any:
     return statement.compile(dialect=render.dialect, **render.compile_arguments())
+
+
+def _text(statement: Any, render: Renderer) -> str:
+    """The SQL of a statement that has no parameters but literal ones."""
+    compiled = _compile(statement, render)
+    if any(not bind.literal_execute for bind in compiled.binds.values()):
+        raise exc.CompileError("an expression in RETURNING has parameters")
+    return render.finish(compiled, compiled.construct_expanded_state().statement)
+
+
+def _with_literals(entity: Any) -> Any:
+    """The expression with its values to be written into the text."""
+    if not any(isinstance(element, BindParameter) for element in iterate(entity)):
+        return entity
+
+    def literal(element: Any, **_: Any) -> Any:
+        return element.render_literal_execute() if isinstance(element, BindParameter) else None
+
+    return replacement_traverse(entity, {}, literal)
 
 
 def is_entity(entity: Any) -> bool:

@@ -73,9 +73,9 @@ class Renderer:
             return {}
         return {"schema_translate_map": self.schema_translate_map}
 
-    def finish(self, compiled: Any) -> str:
+    def finish(self, compiled: Any, text: str | None = None) -> str:
         """The text of what was compiled with ``compile_arguments``."""
-        text: str = compiled.string
+        text = compiled.string if text is None else text
         if self.schema_translate_map:
             text = compiled.preparer._render_schema_translates(text, self.schema_translate_map)
         return text
