@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Table
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.orm import InstanceState
 
 
 @dataclass(frozen=True)
@@ -193,9 +194,9 @@ class Adapter:
     def __init__(self, mapper: Mapper[Any], unknown: str) -> None:
         """An adapter for rows of that mapper; ``unknown`` is ``"raise"`` or ``"ignore"``."""
         self.mapper = mapper
-        self.names = frozenset(
-            name for table in mapper._pks_by_table for name in mapper._propkey_to_col[table]
-        )
+        self.names = _column_attributes(mapper)
+        if unknown not in {"raise", "ignore"}:
+            raise exc.ArgumentError(f"unknown is 'raise' or 'ignore', got {unknown!r}")
         self.ignore = unknown == "ignore"
 
     def __call__(self, row: Any, position: int) -> dict[str, Any]:
@@ -228,6 +229,7 @@ class Adapter:
             name = key.key
         if not isinstance(name, str):
             return self.unknown(key, position)
+        name = str.__str__(name)  # native code knows exact strings only
         if name in self.names:
             return [(name, value)]
         if name in self.mapper.synonyms:
@@ -262,6 +264,8 @@ class Adapter:
                 f"row {position} is {_a(row)}, not a {self.mapper.class_.__name__}"
             )
         attributes = state.dict
+        if state.mapper is not self.mapper:
+            self.check_subclass(state, position)
         for relationship in self.mapper.relationships:
             if attributes.get(relationship.key):
                 raise exc.ArgumentError(
@@ -269,6 +273,21 @@ class Adapter:
                     "saves none; give the foreign key's attribute instead"
                 )
         return {name: attributes[name] for name in self.names if name in attributes}
+
+    def check_subclass(self, state: InstanceState[Any], position: int) -> None:
+        """Refuses an object with a value in a column that only its subclass maps."""
+        for name in _column_attributes(state.mapper) - self.names:
+            if state.dict.get(name) is not None:
+                raise exc.ArgumentError(
+                    f"row {position}: {self.mapper.class_.__name__} has no column attribute "
+                    f"{name!r}; insert objects of {state.class_.__name__} by their own class"
+                )
+
+
+def _column_attributes(mapper: Mapper[Any]) -> frozenset[str]:
+    return frozenset(
+        name for table in mapper._pks_by_table for name in mapper._propkey_to_col[table]
+    )
 
 
 def _is_mapped(row: Any) -> bool:
