@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exc
+from sqlalchemy import exc, literal, null, select
 
 from .. import _native, errors
+from ..orm.constraints import columns_of_check, foreign_keys
 from . import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from sqlalchemy import ForeignKeyConstraint, Table
     from sqlalchemy.engine import Connection, Dialect
 
     from .._native import Outcome, Slice, Source
@@ -97,6 +100,10 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any]:
 
 def _adapt(value: Any) -> Any:
     adapted = sqlite3.adapt(value, sqlite3.PrepareProtocol, value)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(adapted, (numpy.number, numpy.bool_)):
+        # `sqlite3` would store the bytes that NumPy keeps its numbers in.
+        adapted = adapted.item()
     if adapted is None or isinstance(adapted, (int, float, str, bytes)):
         return adapted
     try:
@@ -115,14 +122,14 @@ def example_sql(plan: InsertPlan) -> str:
 def all_or_nothing(connection: Connection) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
     begin(connection)
+    driver = _driver(connection)
     connection.exec_driver_sql("SAVEPOINT fastbulk").close()
     try:
         yield
         connection.exec_driver_sql("RELEASE fastbulk").close()
     except BaseException:
-        driver = _driver(connection)
-        # Gone with its savepoint if the database or the rows' own code rolled it back.
-        if driver.in_transaction:
+        # The savepoint is gone if the database or the rows' own code ended the transaction.
+        with suppress(sqlite3.Error):
             driver.execute("ROLLBACK TO fastbulk")
             driver.execute("RELEASE fastbulk")
         raise
@@ -205,11 +212,18 @@ def _explain(
             "a trigger may have dropped some, so the rows can't be matched"
         ) from error
     error.statement, error.params = sql, None
-    columns = [c for c in plan.native.columns if c.name in _columns_named_in(str(error.orig))]
+    index = {column.name.lower(): i for i, column in enumerate(plan.native.columns)}
+
+    def values_of(names: Iterable[str]) -> list[Any]:
+        return [] if row is None else [part.value(row, index[name.lower()]) for name in names]
+
+    names = _columns_named_in(str(error.orig), plan.table)
+    if str(error.orig) == "FOREIGN KEY constraint failed" and row is not None:
+        names = _orphan(connection, plan.table, values_of)
+    names = [name for name in names if name.lower() in index]
+    columns = [plan.native.columns[index[name.lower()]] for name in names]
     keys = tuple(column.key or column.name for column in columns)
-    values: tuple[Any, ...] = ()
-    if row is not None:
-        values = tuple(part.value(row, plan.native.columns.index(column)) for column in columns)
+    values = tuple(values_of(names))
     errors.locate(
         error,
         row=None if row is None else part.first_row + row,
@@ -219,12 +233,55 @@ def _explain(
     )
 
 
-def _columns_named_in(message: str) -> set[str]:
+def _columns_named_in(message: str, table: Table) -> list[str]:
     """``UNIQUE constraint failed: t.a, t.b`` names a and b."""
-    kind, _, names = message.partition(" constraint failed: ")
-    if kind not in {"UNIQUE", "NOT NULL"}:
-        return set()
-    return {name.rpartition(".")[2] for name in names.split(", ")}
+    kind, _, rest = message.partition(" constraint failed: ")
+    if kind in {"UNIQUE", "NOT NULL"}:
+        prefix = re.compile(f"(?:^|, ){re.escape(table.name)}\\.", re.IGNORECASE)
+        return prefix.split(rest)[1:]
+    if kind == "CHECK":
+        return columns_of_check(table, rest)
+    return []
+
+
+def _orphan(
+    connection: Connection, table: Table, values_of: Callable[[Iterable[str]], list[Any]]
+) -> list[str]:
+    """The columns of the one foreign key whose parent isn't there; none if that is not certain."""
+    given = [
+        key
+        for key in foreign_keys(table)
+        if None not in values_of(column.name for column in key.columns)
+    ]
+    if len(given) > 1:
+        # Parents in the same table may have been rows of this very call, which are undone.
+        own = [key for key in given if key.referred_table is table]
+        missing = [
+            key for key in given if key not in own and not _has_parent(connection, key, values_of)
+        ]
+        given = missing or own
+    return [column.name for column in given[0].columns] if len(given) == 1 else []
+
+
+def _has_parent(
+    connection: Connection,
+    key: ForeignKeyConstraint,
+    values_of: Callable[[Iterable[str]], list[Any]],
+) -> bool:
+    values = values_of(column.name for column in key.columns)
+    same = [
+        # What the type's bind processor made of a value is a storage class already.
+        element.column == literal(value, null().type if _is_stored(value) else element.parent.type)
+        for element, value in zip(key.elements, values, strict=True)
+    ]
+    try:
+        return connection.scalar(select(literal(1)).where(*same).limit(1)) is not None
+    except exc.DBAPIError:
+        return True
+
+
+def _is_stored(value: Any) -> bool:
+    return isinstance(value, (int, float, str, bytes))
 
 
 def _driver(connection: Connection) -> Any:
