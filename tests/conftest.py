@@ -1,0 +1,60 @@
+"""The fixtures that every test of the suite has: a backend, a form of the rows, and the oracle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+pytest.register_assert_rewrite("oracle")
+
+from oracle import BACKENDS, FORMS, Backend, Oracle  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return BACKENDS[request.param]
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> Any:
+    return FORMS[request.param]
+
+
+@pytest.fixture
+def databases(backend: Backend, tmp_path: Path) -> Iterator[Oracle]:
+    """Two empty databases of the backend."""
+    oracle = Oracle(backend, tmp_path)
+    yield oracle
+    oracle.dispose()
+
+
+@pytest.fixture
+def oracle(databases: Oracle) -> Callable[..., Oracle]:
+    """`oracle(Thing)`: two databases with the tables of the model."""
+
+    def with_tables(model: Any) -> Oracle:
+        databases.create(model)
+        return databases
+
+    return with_tables
+
+
+@pytest.fixture
+def engine(databases: Oracle) -> Engine:
+    """An empty database of the backend."""
+    return databases.ours
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """A Session on an empty database."""
+    with Session(engine) as session:
+        yield session

@@ -1,0 +1,230 @@
+"""SQLAlchemy as the oracle: the same rows, by fastbulk and by SQLAlchemy, in two databases.
+
+A backend or a form of input joins the whole suite by one row of `BACKENDS` or `FORMS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Column, Integer, create_engine, event, exc, insert, inspect
+from sqlalchemy.orm import Session, declarative_base, mapped_column
+
+import fastbulk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+
+
+def model(*, table: str = "thing", args: Any = (), **attributes: Any) -> Any:
+    """A mapped class in a registry of its own, with a generated key `id` if it brings none."""
+    columns = [value for value in attributes.values() if isinstance(value, Column)]
+    if not any(column.primary_key for column in columns):
+        attributes["id"] = mapped_column(Integer, primary_key=True, sort_order=-1)
+    names = {"__tablename__": table, "__table_args__": args, **attributes}
+    return type("Thing", (declarative_base(),), names)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A database product: how to make an empty database of it, and how to read all of one."""
+
+    engine: Callable[[Path, str], Engine]
+    contents: Callable[[Connection], dict[str, Any]]
+
+
+def sqlite_memory(folder: Path, name: str) -> Engine:
+    return with_foreign_keys(create_engine("sqlite://"))
+
+
+def sqlite_file(folder: Path, name: str) -> Engine:
+    return with_foreign_keys(create_engine(f"sqlite:///{folder / name}.db"))
+
+
+def with_foreign_keys(engine: Engine) -> Engine:
+    @event.listens_for(engine, "connect")
+    def check_foreign_keys(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA foreign_keys = ON").close()
+
+    return engine
+
+
+def without_function(engine: Engine) -> Engine:
+    """Its connections are as those opened before fastbulk was imported."""
+
+    @event.listens_for(engine, "connect")
+    def remove_function(connection: Any, record: Any) -> None:
+        connection.create_function("fastbulk_run", 1, None)
+
+    return engine
+
+
+def sqlite_contents(connection: Connection) -> dict[str, Any]:
+    """All rows of all tables in the order of their insert, each value with its storage class."""
+    contents = {}
+    tables = connection.exec_driver_sql(
+        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
+        "AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+    )
+    for table, without_rowid in tables.all():
+        columns = connection.exec_driver_sql("SELECT name FROM pragma_table_xinfo(?)", (table,))
+        values = [f"typeof({quoted(c)}), {quoted(c)}" for c in columns.scalars()]
+        order = "1, 2" if without_rowid else "rowid"
+        contents[table] = connection.exec_driver_sql(
+            f"SELECT {', '.join(values)} FROM {quoted(table)} ORDER BY {order}"
+        ).all()
+    return contents
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+BACKENDS = {
+    "sqlite-memory": Backend(sqlite_memory, sqlite_contents),
+    "sqlite-file": Backend(sqlite_file, sqlite_contents),
+}
+
+
+def as_dataclasses(model: Any, rows: Iterable[dict[str, Any]]) -> list[Any]:
+    classes: dict[tuple[str, ...], Any] = {}
+    for row in rows:
+        classes.setdefault(tuple(row), dataclasses.make_dataclass("Given", list(row)))
+    return [classes[tuple(row)](**row) for row in rows]
+
+
+#: (model, list of dicts) -> the same rows in another form.
+FORMS: dict[str, Callable[[Any, list[dict[str, Any]]], Any]] = {
+    "dicts": lambda model, rows: rows,
+    "tuple": lambda model, rows: tuple(rows),
+    "generator": lambda model, rows: (row for row in rows),
+    "mappings": lambda model, rows: [MappingProxyType(row) for row in rows],
+    "objects": lambda model, rows: [model(**row) for row in rows],
+    "dataclasses": as_dataclasses,
+}
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The classes of an error: the two sides must agree about them."""
+
+    error: type[BaseException]
+    orig: type[BaseException] | None
+
+    @classmethod
+    def by(cls, error: BaseException) -> Raised:
+        return cls(type(error), type(getattr(error, "orig", None)))
+
+
+class Oracle:
+    """Two databases with the same tables, `ours` for fastbulk and `theirs` for SQLAlchemy."""
+
+    def __init__(self, backend: Backend, folder: Path) -> None:
+        self.backend = backend
+        self.ours = backend.engine(folder, "ours")
+        self.theirs = backend.engine(folder, "theirs")
+
+    def create(self, model: Any) -> None:
+        for engine in (self.ours, self.theirs):
+            model.__table__.metadata.create_all(engine)
+
+    def execute(self, sql: str) -> None:
+        for engine in (self.ours, self.theirs):
+            with engine.begin() as connection:
+                connection.exec_driver_sql(sql)
+
+    def dispose(self) -> None:
+        self.ours.dispose()
+        self.theirs.dispose()
+
+    def contents(self, engine: Engine | None = None) -> dict[str, Any]:
+        with (engine or self.ours).connect() as connection:
+            return self.backend.contents(connection)
+
+    def check(self, model: Any, rows: list[dict[str, Any]], **arguments: Any) -> Any:
+        """Inserts the rows on both sides and compares: what came back or was raised, and all that
+        stands in the two databases. Gives the rows that fastbulk returned, or the error.
+        """
+        form = arguments.pop("form", FORMS["dicts"])
+        ours = self.outcome(lambda: self.by_fastbulk(model, form(model, rows), **arguments))
+        theirs = self.outcome(lambda: self.by_sqlalchemy(model, rows, **arguments))
+        if isinstance(ours, BaseException) or isinstance(theirs, BaseException):
+            if not (isinstance(ours, BaseException) and isinstance(theirs, BaseException)):
+                pytest.fail(f"fastbulk: {short(ours)}\nSQLAlchemy: {short(theirs)}")
+            assert Raised.by(ours) == Raised.by(theirs), (ours, theirs)
+        else:
+            assert ours == theirs
+        assert self.contents(self.ours) == self.contents(self.theirs)
+        return ours
+
+    def outcome(self, insert: Callable[[], Any]) -> Any:
+        try:
+            return insert()
+        except Exception as error:
+            return error
+
+    def by_fastbulk(self, model: Any, rows: Any, *, road: str = "native", **arguments: Any) -> Any:
+        with Session(self.ours) as session, session.begin():
+            result = fastbulk.insert(session, model, rows, **arguments)
+            assert result.road.name == road, result.road
+            return comparable(result) if arguments.get("returning") is not None else None
+
+    def by_sqlalchemy(
+        self,
+        model: Any,
+        rows: list[dict[str, Any]],
+        *,
+        returning: Any = None,
+        render_nulls: bool = False,
+        options: Any = (),
+        execution_options: Any = None,
+        road: str = "native",
+    ) -> Any:
+        statement = insert(model)
+        if returning is not None:
+            entities = returning if isinstance(returning, list) else [returning]
+            statement = statement.returning(*entities, sort_by_parameter_order=True)
+        statement = statement.options(*options)
+        given = {**(execution_options or {}), "render_nulls": render_nulls}
+        with Session(self.theirs) as session, session.begin():
+            if not rows:
+                return None if returning is None else []
+            result = session.execute(statement, rows, execution_options=given)
+            return None if returning is None else comparable(result)
+
+
+def short(outcome: Any) -> str:
+    return repr(outcome)[:500]
+
+
+def comparable(result: Any) -> list[Any]:
+    """Keys and rows of a result, with the type of each value."""
+    with closing(result):
+        keys = list(result.keys())
+        return [keys, *(tuple(with_type(value) for value in row) for row in result.all())]
+
+
+def with_type(value: Any) -> Any:
+    if state := inspect(value, raiseerr=False):
+        loaded = {key: with_type(value) for key, value in state.dict.items() if key[0] != "_"}
+        return type(value).__name__, state.persistent, loaded
+    return type(value), value
+
+
+def error_of(insert: Callable[[], Any]) -> exc.StatementError:
+    """The error of a call that SQLAlchemy's classes stand for."""
+    with pytest.raises(exc.StatementError) as caught:
+        insert()
+    return caught.value
+
+
+def place(error: Any) -> tuple[Any, Any, Any]:
+    return error.row, error.column, error.value
