@@ -20,8 +20,14 @@ pub enum Kind {
     Time,
     /// Microseconds since 1970-01-01 00:00:00 of a wall clock: no time zone.
     Timestamp,
+    /// Microseconds since 1970-01-01 00:00:00 UTC.
+    Instant,
     /// The 128-bit number of a UUID.
     Uuid,
+    /// A decimal number in its canonical text.
+    Decimal,
+    /// A JSON document in UTF-8.
+    Json,
     /// Whatever the driver takes: each cell says its own shape.
     Dynamic,
     /// A Python object that is handed to the driver as it is.
@@ -40,7 +46,10 @@ impl Kind {
             "date" => Self::Date,
             "time" => Self::Time,
             "timestamp" => Self::Timestamp,
+            "instant" => Self::Instant,
             "uuid" => Self::Uuid,
+            "decimal" => Self::Decimal,
+            "json" => Self::Json,
             "dynamic" => Self::Dynamic,
             "object" => Self::Object,
             other => return Err(Error::Internal(format!("no kind is named {other:?}"))),

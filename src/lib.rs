@@ -20,6 +20,7 @@ pub mod input;
 pub mod kind;
 pub mod output;
 pub mod plan;
+pub mod postgres;
 pub mod slice;
 pub mod sqlite;
 pub mod values;
@@ -34,6 +35,8 @@ mod _native {
     use crate::output::Outcome;
     #[pymodule_export]
     use crate::plan::{Column, Plan};
+    #[pymodule_export]
+    use crate::postgres::writer::{PostgresWriter, postgres_values};
     #[pymodule_export]
     use crate::slice::Slice;
     #[pymodule_export]

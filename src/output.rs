@@ -74,7 +74,8 @@ pub fn to_python<'py>(py: Python<'py>, cell: Cell<'_>) -> PyResult<Bound<'py, Py
         Cell::Bool(value) => PyBool::new(py, value).to_owned().into_any(),
         Cell::Int(value) => PyInt::new(py, value).into_any(),
         Cell::Float(value) => PyFloat::new(py, value).into_any(),
-        Cell::Text(value) => PyString::new(py, value).into_any(),
+        Cell::Text(value) | Cell::Json(value) => PyString::new(py, value).into_any(),
+        Cell::Decimal(value) => py.import("decimal")?.getattr("Decimal")?.call1((value,))?,
         Cell::Bytes(value) => PyBytes::new(py, value).into_any(),
         Cell::Date(days) => {
             let (year, month, day) = civil(days);
@@ -84,7 +85,7 @@ pub fn to_python<'py>(py: Python<'py>, cell: Cell<'_>) -> PyResult<Bound<'py, Py
             let (hour, minute, second, micro) = clock(micros);
             PyTime::new(py, hour, minute, second, micro, None)?.into_any()
         }
-        Cell::Timestamp(micros) => {
+        Cell::Timestamp(micros) | Cell::Instant(micros) => {
             let (year, month, day) = civil(micros.div_euclid(86_400_000_000) as i32);
             let (hour, minute, second, micro) = clock(micros.rem_euclid(86_400_000_000));
             PyDateTime::new(py, year, month, day, hour, minute, second, micro, None)?.into_any()

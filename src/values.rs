@@ -35,6 +35,11 @@ impl Strings {
     }
 }
 
+/// Bytes that were written from a `&str`.
+fn utf8(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
 /// One value that says its own shape.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell<'a> {
@@ -47,7 +52,31 @@ pub enum Cell<'a> {
     Date(i32),
     Time(i64),
     Timestamp(i64),
+    Instant(i64),
     Uuid(u128),
+    Decimal(&'a str),
+    Json(&'a str),
+}
+
+impl Cell<'_> {
+    /// The kind whose values have this shape.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Null => Kind::Dynamic,
+            Self::Bool(_) => Kind::Bool,
+            Self::Int(_) => Kind::Int,
+            Self::Float(_) => Kind::Float,
+            Self::Text(_) => Kind::Text,
+            Self::Bytes(_) => Kind::Bytes,
+            Self::Date(_) => Kind::Date,
+            Self::Time(_) => Kind::Time,
+            Self::Timestamp(_) => Kind::Timestamp,
+            Self::Instant(_) => Kind::Instant,
+            Self::Uuid(_) => Kind::Uuid,
+            Self::Decimal(_) => Kind::Decimal,
+            Self::Json(_) => Kind::Json,
+        }
+    }
 }
 
 /// A cell without its bytes, which stand in [`Tagged::data`].
@@ -62,7 +91,10 @@ enum Tag {
     Date(i32),
     Time(i64),
     Timestamp(i64),
+    Instant(i64),
     Uuid(u128),
+    Decimal(usize, usize),
+    Json(usize, usize),
 }
 
 /// Cells of mixed shapes.
@@ -83,14 +115,14 @@ impl Tagged {
             Tag::Bool(value) => Cell::Bool(value),
             Tag::Int(value) => Cell::Int(value),
             Tag::Float(value) => Cell::Float(value),
-            // Only `push` writes text, from a `&str`.
-            Tag::Text(start, end) => {
-                Cell::Text(std::str::from_utf8(&self.data[start..end]).unwrap_or_default())
-            }
+            Tag::Text(start, end) => Cell::Text(utf8(&self.data[start..end])),
+            Tag::Decimal(start, end) => Cell::Decimal(utf8(&self.data[start..end])),
+            Tag::Json(start, end) => Cell::Json(utf8(&self.data[start..end])),
             Tag::Bytes(start, end) => Cell::Bytes(&self.data[start..end]),
             Tag::Date(value) => Cell::Date(value),
             Tag::Time(value) => Cell::Time(value),
             Tag::Timestamp(value) => Cell::Timestamp(value),
+            Tag::Instant(value) => Cell::Instant(value),
             Tag::Uuid(value) => Cell::Uuid(value),
         }
     }
@@ -105,6 +137,14 @@ impl Tagged {
                 let (start, end) = self.append(value.as_bytes());
                 Tag::Text(start, end)
             }
+            Cell::Decimal(value) => {
+                let (start, end) = self.append(value.as_bytes());
+                Tag::Decimal(start, end)
+            }
+            Cell::Json(value) => {
+                let (start, end) = self.append(value.as_bytes());
+                Tag::Json(start, end)
+            }
             Cell::Bytes(value) => {
                 let (start, end) = self.append(value);
                 Tag::Bytes(start, end)
@@ -112,6 +152,7 @@ impl Tagged {
             Cell::Date(value) => Tag::Date(value),
             Cell::Time(value) => Tag::Time(value),
             Cell::Timestamp(value) => Tag::Timestamp(value),
+            Cell::Instant(value) => Tag::Instant(value),
             Cell::Uuid(value) => Tag::Uuid(value),
         };
         self.tags.push(tag);
@@ -135,7 +176,10 @@ pub enum Values {
     Date(ScalarBuffer<i32>),
     Time(ScalarBuffer<i64>),
     Timestamp(ScalarBuffer<i64>),
+    Instant(ScalarBuffer<i64>),
     Uuid(Vec<u128>),
+    Decimal(Strings),
+    Json(Strings),
     Dynamic(Tagged),
     Object(Vec<Option<Py<PyAny>>>),
 }
@@ -147,13 +191,14 @@ impl Values {
             Self::Bool(values) => Cell::Bool(values.value(position)),
             Self::Int(values) => Cell::Int(values[position]),
             Self::Float(values) => Cell::Float(values[position]),
-            Self::Text(values) => {
-                Cell::Text(std::str::from_utf8(values.get(position)).unwrap_or_default())
-            }
+            Self::Text(values) => Cell::Text(utf8(values.get(position))),
+            Self::Decimal(values) => Cell::Decimal(utf8(values.get(position))),
+            Self::Json(values) => Cell::Json(utf8(values.get(position))),
             Self::Bytes(values) => Cell::Bytes(values.get(position)),
             Self::Date(values) => Cell::Date(values[position]),
             Self::Time(values) => Cell::Time(values[position]),
             Self::Timestamp(values) => Cell::Timestamp(values[position]),
+            Self::Instant(values) => Cell::Instant(values[position]),
             Self::Uuid(values) => Cell::Uuid(values[position]),
             Self::Dynamic(values) => values.get(position),
             Self::Object(_) => Cell::Null,
@@ -196,7 +241,10 @@ pub enum Storage {
     Date(Vec<i32>),
     Time(Vec<i64>),
     Timestamp(Vec<i64>),
+    Instant(Vec<i64>),
     Uuid(Vec<u128>),
+    Decimal(Strings),
+    Json(Strings),
     Dynamic(Tagged),
     Object(Vec<Option<Py<PyAny>>>),
 }
@@ -212,7 +260,10 @@ impl Storage {
             Kind::Date => Self::Date(Vec::new()),
             Kind::Time => Self::Time(Vec::new()),
             Kind::Timestamp => Self::Timestamp(Vec::new()),
+            Kind::Instant => Self::Instant(Vec::new()),
             Kind::Uuid => Self::Uuid(Vec::new()),
+            Kind::Decimal => Self::Decimal(Strings::default()),
+            Kind::Json => Self::Json(Strings::default()),
             Kind::Dynamic => Self::Dynamic(Tagged::default()),
             Kind::Object => Self::Object(Vec::new()),
         }
@@ -228,7 +279,10 @@ impl Storage {
             Self::Date(values) => Values::Date(values.into()),
             Self::Time(values) => Values::Time(values.into()),
             Self::Timestamp(values) => Values::Timestamp(values.into()),
+            Self::Instant(values) => Values::Instant(values.into()),
             Self::Uuid(values) => Values::Uuid(values),
+            Self::Decimal(values) => Values::Decimal(values),
+            Self::Json(values) => Values::Json(values),
             Self::Dynamic(values) => Values::Dynamic(values),
             Self::Object(values) => Values::Object(values),
         }
@@ -238,9 +292,15 @@ impl Storage {
     pub fn push_blank(&mut self) {
         match self {
             Self::Bool(values) => values.push(false),
-            Self::Int(values) | Self::Time(values) | Self::Timestamp(values) => values.push(0),
+            Self::Int(values)
+            | Self::Time(values)
+            | Self::Timestamp(values)
+            | Self::Instant(values) => values.push(0),
             Self::Float(values) => values.push(0.0),
-            Self::Text(values) | Self::Bytes(values) => values.push(b""),
+            Self::Text(values)
+            | Self::Bytes(values)
+            | Self::Decimal(values)
+            | Self::Json(values) => values.push(b""),
             Self::Date(values) => values.push(0),
             Self::Uuid(values) => values.push(0),
             Self::Dynamic(values) => values.push(Cell::Null),
@@ -257,11 +317,16 @@ impl Storage {
             (Self::Int(values), Cell::Int(value)) => values.push(value),
             (Self::Int(values), Cell::Bool(value)) => values.push(i64::from(value)),
             (Self::Float(values), Cell::Float(value)) => values.push(value),
-            (Self::Text(values), Cell::Text(value)) => values.push(value.as_bytes()),
+            (Self::Text(values), Cell::Text(value))
+            | (Self::Decimal(values), Cell::Decimal(value))
+            | (Self::Json(values), Cell::Json(value) | Cell::Text(value)) => {
+                values.push(value.as_bytes());
+            }
             (Self::Bytes(values), Cell::Bytes(value)) => values.push(value),
             (Self::Date(values), Cell::Date(value)) => values.push(value),
             (Self::Time(values), Cell::Time(value))
-            | (Self::Timestamp(values), Cell::Timestamp(value)) => values.push(value),
+            | (Self::Timestamp(values), Cell::Timestamp(value))
+            | (Self::Instant(values), Cell::Instant(value)) => values.push(value),
             (Self::Uuid(values), Cell::Uuid(value)) => values.push(value),
             (Self::Dynamic(values), cell) => values.push(cell),
             _ => return false,
@@ -272,11 +337,15 @@ impl Storage {
     fn nbytes(&self) -> usize {
         match self {
             Self::Bool(values) => values.len(),
-            Self::Int(values) | Self::Time(values) | Self::Timestamp(values) => values.len() * 8,
+            Self::Int(values)
+            | Self::Time(values)
+            | Self::Timestamp(values)
+            | Self::Instant(values) => values.len() * 8,
             Self::Float(values) => values.len() * 8,
-            Self::Text(values) | Self::Bytes(values) => {
-                values.data.len() + values.offsets.len() * 8
-            }
+            Self::Text(values)
+            | Self::Bytes(values)
+            | Self::Decimal(values)
+            | Self::Json(values) => values.data.len() + values.offsets.len() * 8,
             Self::Date(values) => values.len() * 4,
             Self::Uuid(values) => values.len() * 16,
             Self::Dynamic(values) => values.data.len() + values.tags.len() * size_of::<Tag>(),
@@ -293,6 +362,8 @@ pub struct SeriesBuilder {
     given: NullBufferBuilder,
     /// Some NULL was given and not just left out: the two masks differ.
     explicit_null: bool,
+    /// The first value decides the shape of the storage.
+    adopts: bool,
 }
 
 impl SeriesBuilder {
@@ -302,6 +373,7 @@ impl SeriesBuilder {
             validity: NullBufferBuilder::new(capacity),
             given: NullBufferBuilder::new(capacity),
             explicit_null: false,
+            adopts: kind == Kind::Dynamic,
         }
     }
 
@@ -338,11 +410,20 @@ impl SeriesBuilder {
         if cell == Cell::Null {
             return self.push_null();
         }
+        if std::mem::take(&mut self.adopts) {
+            self.adopt(cell.kind());
+        }
         if !self.storage.push(cell) {
             self.promote();
             self.storage.push(cell);
         }
         self.mark_valid(1);
+    }
+
+    /// Takes the shape of the first value; what was pushed until now is blank.
+    fn adopt(&mut self, kind: Kind) {
+        self.storage = Storage::new(kind);
+        (0..self.len()).for_each(|_| self.storage.push_blank());
     }
 
     /// Changes the storage to one that takes every shape.

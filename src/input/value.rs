@@ -9,14 +9,15 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDate, PyDateAccess, PyDateTime, PyFloat, PyInt, PyMemoryView,
-    PyString, PyTime, PyTimeAccess, PyType,
+    PyBool, PyByteArray, PyBytes, PyDate, PyDateAccess, PyDateTime, PyDelta, PyDeltaAccess,
+    PyFloat, PyInt, PyMemoryView, PyString, PyTime, PyTimeAccess, PyType, PyTzInfo, PyTzInfoAccess,
 };
 
 use crate::calendar::{MICROS_PER_DAY, days, micros};
 use crate::error::{Error, Result};
+use crate::kind::Kind;
 use crate::plan::{Absent, Column, Plan};
-use crate::values::{Cell, SeriesBuilder, Storage};
+use crate::values::{Cell, SeriesBuilder, Storage, Strings};
 
 /// What the fast path made of a value.
 enum Fast {
@@ -85,6 +86,10 @@ fn push_run<'py>(
             })
         };
     }
+    // The storage of a dynamic column only looks like its processor's last value.
+    if column.kind == Kind::Dynamic {
+        return fast_run(column, values, builder, |_, _| Fast::Other);
+    }
     match builder.storage {
         Storage::Bool(_) => run!(Bool, push_bool),
         Storage::Int(_) => run!(Int, push_int),
@@ -95,7 +100,9 @@ fn push_run<'py>(
         Storage::Time(_) => run!(Time, push_time),
         Storage::Timestamp(_) => run!(Timestamp, push_timestamp),
         Storage::Uuid(_) => run!(Uuid, push_uuid),
-        Storage::Dynamic(_) | Storage::Object(_) => {
+        Storage::Instant(_) => run!(Instant, push_instant),
+        Storage::Decimal(_) => run!(Decimal, push_decimal),
+        Storage::Dynamic(_) | Storage::Object(_) | Storage::Json(_) => {
             fast_run(column, values, builder, |_, _| Fast::Other)
         }
     }
@@ -165,7 +172,7 @@ fn push_float(values: &mut Vec<f64>, value: &Bound<'_, PyAny>) -> Fast {
     Fast::Taken
 }
 
-fn push_text(values: &mut crate::values::Strings, value: &Bound<'_, PyAny>) -> Fast {
+fn push_text(values: &mut Strings, value: &Bound<'_, PyAny>) -> Fast {
     let Ok(text) = value.cast_exact::<PyString>() else {
         return Fast::Other;
     };
@@ -176,7 +183,7 @@ fn push_text(values: &mut crate::values::Strings, value: &Bound<'_, PyAny>) -> F
     Fast::Taken
 }
 
-fn push_bytes(values: &mut crate::values::Strings, value: &Bound<'_, PyAny>) -> Fast {
+fn push_bytes(values: &mut Strings, value: &Bound<'_, PyAny>) -> Fast {
     let Ok(value) = value.cast_exact::<PyBytes>() else {
         return Fast::Other;
     };
@@ -206,6 +213,43 @@ fn push_timestamp(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
     };
     values.push(i64::from(day_number(value)) * MICROS_PER_DAY + micros_of_day(value));
     Fast::Taken
+}
+
+/// An aware datetime; its offset is asked of its zone unless that is UTC.
+fn push_instant(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
+    let Ok(value) = value.cast_exact::<PyDateTime>() else { return Fast::Other };
+    let Some(zone) = value.get_tzinfo() else { return Fast::Other };
+    let wall = i64::from(day_number(value)) * MICROS_PER_DAY + micros_of_day(value);
+    let py = value.py();
+    if PyTzInfo::utc(py).is_ok_and(|utc| zone.is(&*utc)) {
+        values.push(wall);
+        return Fast::Taken;
+    }
+    let offset = value.call_method0(intern!(py, "utcoffset"));
+    match offset.and_then(|offset| Ok(offset.cast_into::<PyDelta>()?)) {
+        Ok(offset) => values.push(wall - micros_of_delta(&offset)),
+        Err(_) => return Fast::Other,
+    }
+    Fast::Taken
+}
+
+fn micros_of_delta(delta: &Bound<'_, PyDelta>) -> i64 {
+    i64::from(delta.get_days()) * MICROS_PER_DAY
+        + i64::from(delta.get_seconds()) * 1_000_000
+        + i64::from(delta.get_microseconds())
+}
+
+fn push_decimal(values: &mut Strings, value: &Bound<'_, PyAny>) -> Fast {
+    static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = value.py();
+    let Ok(class) = DECIMAL.import(py, "decimal", "Decimal") else { return Fast::Other };
+    if !value.get_type().is(class) && !value.is_exact_instance_of::<PyInt>() {
+        return Fast::Other;
+    }
+    match value.str().and_then(|text| Ok(values.push(text.to_str()?.as_bytes()))) {
+        Ok(()) => Fast::Taken,
+        Err(error) => Fast::Failed(Refusal::raised(py, error)),
+    }
 }
 
 fn day_number(value: &impl PyDateAccess) -> i32 {
@@ -294,12 +338,36 @@ fn push_native(
     }
     if let Some(adapt) = &plan.adapt {
         let adapted = adapt.bind(py).call1((value,)).map_err(|e| Refusal::raised(py, e))?;
-        if push_plain(&adapted, builder)? {
+        if push_plain(&adapted, builder)? || push_typed(&adapted, builder) {
             return Ok(());
         }
     }
     let kind = value.get_type().qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     Err(Refusal::because(format!("a value of type {kind} is not supported here")))
+}
+
+/// Pushes dates, times, UUIDs and decimals that stand in a column of another kind.
+fn push_typed(value: &Bound<'_, PyAny>, builder: &mut SeriesBuilder) -> bool {
+    macro_rules! try_push {
+        ($push:ident, $cell:ident) => {
+            let mut values = Vec::new();
+            if let Fast::Taken = $push(&mut values, value) {
+                builder.push(Cell::$cell(values[0]));
+                return true;
+            }
+        };
+    }
+    try_push!(push_timestamp, Timestamp);
+    try_push!(push_instant, Instant);
+    try_push!(push_date, Date);
+    try_push!(push_time, Time);
+    try_push!(push_uuid, Uuid);
+    let mut text = Strings::default();
+    if let Fast::Taken = push_decimal(&mut text, value) {
+        builder.push(Cell::Decimal(std::str::from_utf8(text.get(0)).unwrap_or_default()));
+        return true;
+    }
+    false
 }
 
 /// Pushes None, int, float, str, bytes and their like, subclasses included.

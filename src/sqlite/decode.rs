@@ -3,7 +3,7 @@
 use super::bind::Statement;
 use crate::kind::Kind;
 use crate::output::Outcome;
-use crate::values::{Cell, Series, SeriesBuilder, Values};
+use crate::values::{Series, SeriesBuilder, Values};
 
 /// Collects the rows of several statements, column by column.
 #[derive(Default)]
@@ -17,7 +17,7 @@ impl Collector {
     pub fn take(&mut self, statement: &Statement<'_, '_>) {
         if self.rows == 0 {
             self.columns = (0..statement.column_count())
-                .map(|index| SeriesBuilder::new(kind(statement.column(index as i32)), 0))
+                .map(|_| SeriesBuilder::new(Kind::Dynamic, 0))
                 .collect();
         }
         for (index, column) in self.columns.iter_mut().enumerate() {
@@ -29,16 +29,6 @@ impl Collector {
     pub fn finish(self, rowcount: u64) -> Outcome {
         let columns = self.columns.into_iter().map(SeriesBuilder::finish).collect();
         Outcome { rowcount, rows: self.rows, columns }
-    }
-}
-
-/// The shape that the first cell suggests; another one later makes the column dynamic.
-fn kind(cell: Cell<'_>) -> Kind {
-    match cell {
-        Cell::Float(_) => Kind::Float,
-        Cell::Text(_) => Kind::Text,
-        Cell::Bytes(_) => Kind::Bytes,
-        _ => Kind::Int,
     }
 }
 

@@ -35,11 +35,13 @@ pub fn encode(series: &Series) -> Encoded<'_> {
         Values::Bool(values) => Encoded::Bool(values),
         Values::Int(values) => Encoded::Int(values),
         Values::Float(values) => Encoded::Float(values),
-        Values::Text(values) => Encoded::Text(values),
+        Values::Text(values) | Values::Decimal(values) | Values::Json(values) => {
+            Encoded::Text(values)
+        }
         Values::Bytes(values) => Encoded::Bytes(values),
         Values::Date(values) => fixed(10, values, |text, &days| write_date(text, days)),
         Values::Time(values) => fixed(15, values, |text, &micros| write_time(text, micros)),
-        Values::Timestamp(values) => {
+        Values::Timestamp(values) | Values::Instant(values) => {
             fixed(26, values, |text, &micros| write_timestamp(text, micros))
         }
         Values::Uuid(values) => fixed(32, values, |text, &number| write_uuid(text, number)),
@@ -69,7 +71,8 @@ fn storable(cells: &Tagged) -> Cow<'_, Tagged> {
         match cells.get(position) {
             Cell::Date(days) => write_date(&mut text, days),
             Cell::Time(micros) => write_time(&mut text, micros),
-            Cell::Timestamp(micros) => write_timestamp(&mut text, micros),
+            Cell::Timestamp(micros) | Cell::Instant(micros) => write_timestamp(&mut text, micros),
+            Cell::Decimal(value) | Cell::Json(value) => text.extend_from_slice(value.as_bytes()),
             Cell::Uuid(number) => write_uuid(&mut text, number),
             cell => {
                 storable.push(cell);

@@ -270,9 +270,14 @@ fn bind_cell<'p>(statement: &mut Statement<'_, 'p>, index: i32, cell: Cell<'p>) 
         Cell::Text(value) => statement.bind_text(index, value.as_bytes()),
         Cell::Bytes(value) => statement.bind_bytes(index, value),
         // `encode` left none of the other shapes.
-        Cell::Null | Cell::Date(_) | Cell::Time(_) | Cell::Timestamp(_) | Cell::Uuid(_) => {
-            statement.bind_null(index)
-        }
+        Cell::Null
+        | Cell::Date(_)
+        | Cell::Time(_)
+        | Cell::Timestamp(_)
+        | Cell::Instant(_)
+        | Cell::Uuid(_)
+        | Cell::Decimal(_)
+        | Cell::Json(_) => statement.bind_null(index),
     }
 }
 
