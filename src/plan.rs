@@ -127,6 +127,7 @@ pub struct Plan {
     pub schema: Option<String>,
     pub table: String,
     /// The table as it is written in SQL.
+    #[pyo3(get)]
     pub sql_table: String,
     pub columns: Vec<Py<Column>>,
     /// Attribute name -> position in `columns`.

@@ -53,6 +53,7 @@ class Plan:
     """What to do, with which table and columns."""
 
     columns: list[Column]
+    sql_table: str
     has_expressions: bool
     def __new__(
         cls,
@@ -105,6 +106,22 @@ class Outcome:
     rowcount: int
     def __len__(self) -> int: ...
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]: ...
+
+@final
+class PostgresWriter:
+    """Encodes slices for a table as the catalog describes it."""
+
+    def __new__(
+        cls, plan: Plan, targets: Sequence[tuple[str | None, str | None, str | None]]
+    ) -> PostgresWriter: ...
+    def copy_columns(self, slice: Slice) -> tuple[list[int], int | None]: ...
+    def copy_sql(self, columns: Sequence[int]) -> str: ...
+    def copy(
+        self, slice: Slice, columns: Sequence[int], *, first: bool, last: bool
+    ) -> list[bytes]: ...
+    def insert(self, slice: Slice, start: int, end: int) -> str: ...
+
+def postgres_values(plan: Plan, slice: Slice) -> str: ...
 
 @final
 class SqliteJob:

@@ -93,35 +93,42 @@ class Call:
         """
         begin = time.perf_counter()
         if self.plan is None or self.road.name == "sqlalchemy":
-            result, extract = self._by_sqlalchemy(rows), 0.0
+            result, extract, road = self._by_sqlalchemy(rows), 0.0, self.road
         else:
-            result, extract = self._by_source(self.plan, rows, report)
+            result, extract, road = self._by_source(self.plan, rows, report)
         total = time.perf_counter() - begin
-        result.road = self.road
+        result.road = road
         result.timing = Timing(total, extract, total - extract)
         return result
 
     def _by_source(
         self, plan: InsertPlan, rows: Iterable[Any], report: Report
-    ) -> tuple[Result, float]:
-        """The result, and the seconds with the GIL held."""
+    ) -> tuple[Result, float, Road]:
+        """The result, the seconds with the GIL held, and the road with what it met."""
+        notes: dict[str, str] = {}
         connection = self.held.connection
         source = Source(plan.native, rows, adapt=plan.adapt, context=DefaultContext(connection))
         try:
-            outcomes = self._send(plan, source, report)
+            outcomes = self._send(plan, source, notes, report)
         except RowError as error:
             raise errors.of_row(error, connection, self.road.sql) from error.args[4]
         begin = time.perf_counter()
         result = self._result(plan, outcomes)
         result.rowcount = sum(outcome.rowcount for outcome in outcomes)
-        return result, source.seconds + time.perf_counter() - begin
+        extract = source.seconds + time.perf_counter() - begin
+        form = notes.pop("statement", None)
+        road = replace(self.road, statement=form, refused={**self.road.refused, **notes})
+        return result, extract, road
 
-    def _send(self, plan: InsertPlan, source: Source, report: Report) -> list[Outcome]:
-        send = self.carrier.native if self.road.name == "native" else self.carrier.executemany
+    def _send(
+        self, plan: InsertPlan, source: Source, notes: dict[str, str], report: Report
+    ) -> list[Outcome]:
+        native = self.road.name == "native"
+        send = self.carrier.native if native else self.carrier.executemany
         outcomes = []
         # Closed at once when `report` raises, so that what was sent is undone before the caller
         # sees the error.
-        with closing(send(self.held.connection, plan, source)) as sent:
+        with closing(send(self.held.connection, plan, source, notes)) as sent:
             for outcome in sent:
                 outcomes.append(outcome)
                 report(source.rows, None)

@@ -28,6 +28,10 @@ class Road:
         The faster roads, each with the reason why it was not taken.
     sql
         The statement's text for one row; its columns are those of the first rows.
+    statement
+        On a native road, the form of the last statement that was sent: ``COPY``,
+        ``INSERT..VALUES`` or ``INSERT..SELECT FROM unnest``. Why COPY was not used is in
+        ``refused["COPY"]``.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Road:
     driver: str
     refused: Mapping[str, str] = field(default_factory=dict)
     sql: str | None = None
+    statement: str | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.name} on {self.backend}+{self.driver}"]
@@ -61,8 +66,8 @@ WAYS = (
     Way(
         "native",
         frozenset({"insert"}),
-        frozenset({("sqlite", "pysqlite")}),
-        ("several tables", "not rendered", "no function"),
+        frozenset({("sqlite", "pysqlite"), ("postgresql", "psycopg"), ("postgresql", "psycopg2")}),
+        ("several tables", "not rendered", "no function", "no COPY"),
     ),
     Way(
         "executemany",

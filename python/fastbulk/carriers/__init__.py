@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import plain, pysqlite
+from . import plain, psycopg, psycopg2, pysqlite
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from sqlalchemy.engine import Dialect
 
-_BY_DRIVER = {("sqlite", "pysqlite"): pysqlite}
+_BY_DRIVER = {
+    ("sqlite", "pysqlite"): pysqlite,
+    ("postgresql", "psycopg"): psycopg,
+    ("postgresql", "psycopg2"): psycopg2,
+}
 
 
 def carrier_of(dialect: Dialect) -> ModuleType:

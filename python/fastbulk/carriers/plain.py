@@ -47,6 +47,7 @@ def executemany(
     connection: Connection,
     plan: InsertPlan,
     source: Source,
+    notes: dict[str, str],
     all_or_nothing: Callable[[Connection], AbstractContextManager[None]] = all_or_nothing,
 ) -> Iterator[Sent]:
     """Sends all rows; yields the outcome of each statement.
@@ -58,6 +59,7 @@ def executemany(
     sqlalchemy.exc.DBAPIError
         The database refused a row.
     """
+    notes["statement"] = "executemany"
     with all_or_nothing(connection):
         while runs := source.next_tuples():
             for columns, rows in runs:

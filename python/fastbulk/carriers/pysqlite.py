@@ -146,7 +146,9 @@ def begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"BEGIN {driver.isolation_level}").close()
 
 
-def native(connection: Connection, plan: InsertPlan, source: Source) -> Iterator[Outcome]:
+def native(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[Outcome]:
     """Sends all rows natively; yields the outcome of each slice.
 
     Raises
@@ -156,6 +158,7 @@ def native(connection: Connection, plan: InsertPlan, source: Source) -> Iterator
     sqlalchemy.exc.DBAPIError
         The database refused a row, with ``.row``, ``.column`` and ``.value``.
     """
+    notes["statement"] = "INSERT..VALUES"
     part = source.next_slice()
     if part is None:
         return
@@ -170,7 +173,9 @@ def native(connection: Connection, plan: InsertPlan, source: Source) -> Iterator
             part = source.next_slice()
 
 
-def executemany(connection: Connection, plan: InsertPlan, source: Source) -> Iterator[plain.Sent]:
+def executemany(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[plain.Sent]:
     """Sends all rows by the driver's own ``executemany``; yields each statement's outcome.
 
     Raises
@@ -180,7 +185,7 @@ def executemany(connection: Connection, plan: InsertPlan, source: Source) -> Ite
     sqlalchemy.exc.DBAPIError
         The database refused a row.
     """
-    return plain.executemany(connection, plan, source, all_or_nothing)
+    return plain.executemany(connection, plan, source, notes, all_or_nothing)
 
 
 def _run(connection: Connection, plan: InsertPlan, part: Slice) -> Outcome:

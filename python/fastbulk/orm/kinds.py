@@ -6,7 +6,9 @@ column goes through the type's bind processor, so a kind never changes what a ty
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import types
@@ -15,6 +17,15 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
 BindProcessor = Callable[[Any], Any]
+
+
+def _always(type_: Any, processor: Any) -> bool:
+    return True
+
+
+def _unprocessed(type_: Any, processor: Any) -> bool:
+    return processor is None
+
 
 #: Per backend, in order: a type, the kind of its values, and what has to hold for that.
 _KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], str, Callable[[Any, Any], bool]], ...]] = {
@@ -49,6 +60,21 @@ _KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], str, Callable[[Any, Any], b
             ),
         ),
     ),
+    "postgresql": (
+        (types.Enum, "dynamic", _always),
+        (types.Integer, "int", _unprocessed),
+        (types.Boolean, "bool", _always),
+        (types.Float, "float", _unprocessed),
+        (types.Numeric, "decimal", _unprocessed),
+        (types.String, "text", _unprocessed),
+        (types.LargeBinary, "bytes", _always),
+        (types.Uuid, "uuid", lambda type_, processor: type_.as_uuid and processor is None),
+        (types.JSON, "json", _always),
+        (types.DateTime, "instant", lambda type_, processor: type_.timezone and not processor),
+        (types.DateTime, "timestamp", _unprocessed),
+        (types.Date, "date", _unprocessed),
+        (types.Time, "time", lambda type_, processor: not type_.timezone and not processor),
+    ),
 }
 
 
@@ -72,9 +98,27 @@ def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[str, BindProcesso
     implementation = type_.dialect_impl(dialect)
     if _is_sqlalchemys(type_) and _is_sqlalchemys(implementation):
         for class_, kind, holds in _KINDS.get(dialect.name, ()):
-            if isinstance(implementation, class_):
-                return (kind if holds(implementation, processor) else "dynamic"), processor
+            if isinstance(implementation, class_) and holds(implementation, processor):
+                return kind, _own_processor(kind, implementation, processor, dialect)
     return "dynamic", processor
+
+
+def _own_processor(
+    kind: str, type_: Any, processor: BindProcessor | None, dialect: Dialect
+) -> BindProcessor | None:
+    if kind == "json":
+        # psycopg's processors wrap the document in an object of the driver's; the text is needed.
+        serializer = dialect._json_serializer or json.dumps  # type: ignore[attr-defined]
+        text: BindProcessor = type_._make_bind_processor(None, serializer)
+        return text
+    if kind == "decimal" and dialect.driver == "psycopg":
+        return _rounded_float
+    return processor
+
+
+def _rounded_float(value: Any) -> Any:
+    """A float reaches a numeric column through float8, whose cast keeps 15 digits."""
+    return Decimal(f"{value:.15g}") if isinstance(value, float) else value
 
 
 def _is_sqlalchemys(type_: TypeEngine[Any]) -> bool:

@@ -1,0 +1,100 @@
+"""psycopg 3."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from . import plain, postgresql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.engine import Connection, Dialect
+
+    from .._native import Source
+    from ..orm.mapping import InsertPlan
+
+
+class _Driver:
+    """How psycopg takes COPY data and text."""
+
+    def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
+        with cursor.copy(sql) as copy:
+            for piece in pieces:
+                copy.write(piece)
+        count: int = cursor.rowcount
+        return count
+
+    def fetch_last(self, cursor: Any, sql: str) -> list[tuple[Any, ...]]:
+        cursor.execute(sql)
+        while cursor.nextset():
+            pass
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+    def in_transaction(self, connection: Any) -> bool:
+        return not connection.autocommit or connection.info.transaction_status.name == "INTRANS"
+
+
+_DRIVER = _Driver()
+
+
+def facts(connection: Connection) -> dict[str, str]:
+    """What closes a road on this connection, by name, with the reason in words."""
+    if connection.connection.driver_connection.pgconn.pipeline_status:  # type: ignore[union-attr]
+        return {"no COPY": "the connection is in pipeline mode"}
+    return {}
+
+
+def adapt(dialect: Dialect) -> Callable[[Any], Any]:
+    """psycopg's own text form of objects that native code does not know."""
+    adapters = getattr(dialect, "_psycopg_adapters_map", None)
+    return partial(_adapt, SimpleNamespace(adapters=adapters, connection=None))
+
+
+_TYPED = (datetime.date, datetime.time, decimal.Decimal, uuid.UUID)
+
+
+def _adapt(context: Any, value: Any) -> Any:
+    from psycopg import Binary
+    from psycopg.adapt import PyFormat, Transformer
+
+    if isinstance(value, _TYPED) and getattr(value, "tzinfo", None) is None:
+        return value
+    if isinstance(value, datetime.datetime):
+        return value
+    if isinstance(value, Binary):
+        return bytes(value.obj)
+    dumper = Transformer(context if context.adapters else None).get_dumper(value, PyFormat.TEXT)
+    text = dumper.dump(value)
+    return None if text is None else bytes(text).decode()
+
+
+def example_sql(plan: InsertPlan) -> str:
+    """The statement for one row that gives all columns."""
+    return plain.example_sql(plan)
+
+
+def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
+    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    return postgresql.all_or_nothing(connection, _DRIVER)
+
+
+def native(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[postgresql.Sent]:
+    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
+    return postgresql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def executemany(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[plain.Sent]:
+    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
+    return plain.executemany(connection, plan, source, notes, all_or_nothing)

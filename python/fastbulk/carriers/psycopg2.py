@@ -1,0 +1,137 @@
+"""psycopg2."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import io
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from . import plain, postgresql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.engine import Connection, Dialect
+
+    from .._native import Source
+    from ..orm.mapping import InsertPlan
+
+
+class _Driver:
+    """How psycopg2 takes COPY data and text."""
+
+    def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
+        cursor.copy_expert(sql, _Pieces(pieces))
+        count: int = cursor.rowcount
+        return count
+
+    def fetch_last(self, cursor: Any, sql: str) -> list[tuple[Any, ...]]:
+        cursor.execute(sql)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+    def in_transaction(self, connection: Any) -> bool:
+        from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
+
+        status = connection.info.transaction_status
+        return not connection.autocommit or status == TRANSACTION_STATUS_INTRANS
+
+
+class _Pieces(io.RawIOBase):
+    """COPY data as the file that ``copy_expert`` reads, piece by piece."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def read(self, size: int = -1) -> bytes:
+        # psycopg2 takes what it is given, whatever size it asked for.
+        return next(self._pieces, b"")
+
+
+_DRIVER = _Driver()
+
+
+def facts(connection: Connection) -> dict[str, str]:
+    """What closes a road on this connection, by name, with the reason in words."""
+    from psycopg2.extensions import get_wait_callback
+
+    if get_wait_callback() is not None:
+        return {"no COPY": "psycopg2 is in green mode, which has no COPY"}
+    return {}
+
+
+def adapt(dialect: Dialect) -> Callable[[Any], Any]:
+    """The text form of objects that native code does not know."""
+    return _adapt
+
+
+_TYPED = (datetime.date, datetime.time, decimal.Decimal, uuid.UUID)
+
+
+def _adapt(value: Any) -> Any:
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import Binary
+
+    if isinstance(value, datetime.time) and value.tzinfo is not None:
+        return value.isoformat()
+    if isinstance(value, _TYPED):
+        return value
+    if isinstance(value, Binary):
+        return bytes(value.adapted)
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, datetime.timedelta):
+        return f"{value.days} days {value.seconds}.{value.microseconds:06} seconds"
+    if isinstance(value, (list, tuple)):
+        return _array(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{_quoted(k)}=>{_quoted(v)}" for k, v in value.items())
+    raise ProgrammingError(f"can't adapt type {type(value).__name__!r}")
+
+
+def _array(values: Any) -> str:
+    """The text of an array, nested as the lists are."""
+    return "{" + ",".join(_element(value) for value in values) + "}"
+
+
+def _element(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return _array(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _quoted("\\x" + bytes(value).hex())
+    if value is None or isinstance(value, (bool, int, float)):
+        return "NULL" if value is None else str(value)
+    return _quoted(str(_adapt(value) if not isinstance(value, str) else value))
+
+
+def _quoted(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def example_sql(plan: InsertPlan) -> str:
+    """The statement for one row that gives all columns."""
+    return plain.example_sql(plan)
+
+
+def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
+    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    return postgresql.all_or_nothing(connection, _DRIVER)
+
+
+def native(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[postgresql.Sent]:
+    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
+    return postgresql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def executemany(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[plain.Sent]:
+    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
+    return plain.executemany(connection, plan, source, notes, all_or_nothing)
