@@ -5,17 +5,21 @@ A backend or a form of input joins the whole suite by one row of `BACKENDS` or `
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, Integer, create_engine, event, exc, insert, inspect
+from sqlalchemy import Column, Integer, QueuePool, create_engine, event, exc, insert, inspect
 from sqlalchemy.orm import Session, declarative_base, mapped_column
 
 import fastbulk
+from fastbulk import _native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,14 +61,18 @@ def with_foreign_keys(engine: Engine) -> Engine:
     return engine
 
 
-def without_function(engine: Engine) -> Engine:
+def sqlite_before_import(folder: Path, name: str) -> Engine:
     """Its connections are as those opened before fastbulk was imported."""
 
-    @event.listens_for(engine, "connect")
-    def remove_function(connection: Any, record: Any) -> None:
-        connection.create_function("fastbulk_run", 1, None)
+    def connect() -> sqlite3.Connection:
+        path = sys.modules["_sqlite3"].__file__
+        ctypes.CDLL(path).sqlite3_reset_auto_extension()
+        try:
+            return sqlite3.connect(folder / f"{name}.db")
+        finally:
+            _native.sqlite_install(path)
 
-    return engine
+    return with_foreign_keys(create_engine("sqlite://", creator=connect, poolclass=QueuePool))
 
 
 def sqlite_contents(connection: Connection) -> dict[str, Any]:

@@ -1,0 +1,207 @@
+"""Rows that are made while they are read."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Column, Integer, String, func, insert, select
+from sqlalchemy.orm import Session, declarative_base
+
+import fastbulk
+
+COUNT = 45_000
+
+
+def models():
+    Base = declarative_base()
+
+    class Source(Base):
+        __tablename__ = "source"
+        id = Column(Integer, primary_key=True)
+        name = Column(String)
+
+    class Thing(Base):
+        __tablename__ = "thing"
+        id = Column(Integer, primary_key=True)
+        name = Column(String, nullable=False)
+
+    return Source, Thing
+
+
+@pytest.fixture
+def classes(session):
+    Source, Thing = models()
+    Thing.metadata.create_all(session.connection())
+    session.commit()
+    return Source, Thing
+
+
+def count(session, Class):
+    return session.scalar(select(func.count()).select_from(Class))
+
+
+def test_a_generator_that_queries_the_session(session, classes):
+    Source, Thing = classes
+    session.execute(insert(Source), [{"name": f"s{i}"} for i in range(10)])
+
+    def generate():
+        for i in range(COUNT):
+            if i % 5_000 == 0:
+                name = session.scalar(select(Source.name).where(Source.id == i // 5_000 + 1))
+            yield {"name": name}
+
+    assert fastbulk.insert(session, Thing, generate()).rowcount == COUNT
+    found = session.execute(select(Thing.name, func.count()).group_by(Thing.name)).all()
+    assert found == [(f"s{i}", 5_000) for i in range(9)]
+
+
+def test_a_generator_over_an_open_result_of_the_session(session, classes):
+    Source, Thing = classes
+    fastbulk.insert(session, Source, ({"name": str(i)} for i in range(COUNT)))
+    result = session.execute(select(Source.name).execution_options(yield_per=100))
+    fastbulk.insert(session, Thing, ({"name": row.name} for row in result))
+    assert count(session, Thing) == COUNT
+    session.commit()
+
+
+def test_a_generator_over_an_open_result_in_autocommit(engine):
+    Source, Thing = models()
+    Source.metadata.create_all(engine)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        fastbulk.insert(connection, Source, ({"name": str(i)} for i in range(COUNT)))
+        result = connection.execution_options(yield_per=100).execute(select(Source.name))
+        fastbulk.insert(connection, Thing, ({"name": row.name} for row in result))
+        assert connection.scalar(select(func.count()).select_from(Thing)) == COUNT
+
+
+def test_a_generator_that_inserts_by_the_session(session, classes):
+    Source, Thing = classes
+
+    def generate():
+        for i in range(COUNT):
+            if i % 10_000 == 0:
+                session.add(Source(name=f"s{i}"))
+                session.flush()
+            yield {"name": str(i)}
+
+    fastbulk.insert(session, Thing, generate())
+    assert (count(session, Source), count(session, Thing)) == (5, COUNT)
+
+
+def test_a_generator_that_loads_another_table_natively(session, classes):
+    Source, Thing = classes
+
+    def generate():
+        for i in range(COUNT):
+            if i % 15_000 == 0:
+                fastbulk.insert(session, Source, [{"name": "s"}] * 20_001)
+            yield {"name": str(i)}
+
+    fastbulk.insert(session, Thing, generate())
+    assert (count(session, Source), count(session, Thing)) == (3 * 20_001, COUNT)
+
+
+def test_a_generator_that_loads_the_same_table_natively(session, classes):
+    _, Thing = classes
+
+    def generate():
+        for i in range(COUNT):
+            if i % 15_000 == 0:
+                fastbulk.insert(session, Thing, [{"name": "inner"}] * 3)
+            yield {"name": "outer"}
+
+    returned = fastbulk.insert(session, Thing, generate(), returning=Thing.name).scalars().all()
+    assert returned == ["outer"] * COUNT
+    assert count(session, Thing) == COUNT + 9
+
+
+def test_a_generator_that_begins_and_ends_a_savepoint(session, classes):
+    Source, Thing = classes
+
+    def generate():
+        for i in range(COUNT):
+            if i % 15_000 == 0:
+                with session.begin_nested() as savepoint:
+                    session.execute(insert(Source), [{"name": "s"}])
+                    if i:
+                        savepoint.rollback()
+            yield {"name": str(i)}
+
+    fastbulk.insert(session, Thing, generate())
+    assert (count(session, Source), count(session, Thing)) == (1, COUNT)
+
+
+@pytest.mark.parametrize("at", [0, 10, 19_999, 20_000, COUNT - 1])
+def test_a_generator_that_raises(session, classes, at):
+    Source, Thing = classes
+    session.add(Source(name="before"))
+
+    def generate():
+        for i in range(COUNT):
+            if i == at:
+                raise LookupError(i)
+            yield {"name": str(i)}
+
+    with pytest.raises(LookupError):
+        fastbulk.insert(session, Thing, generate())
+    assert (count(session, Source), count(session, Thing)) == (1, 0)
+    fastbulk.insert(session, Thing, [{"name": "later"}])
+    session.commit()
+    assert (count(session, Source), count(session, Thing)) == (1, 1)
+
+
+def test_a_generator_that_raises_in_an_engines_call(engine):
+    _, Thing = models()
+    Thing.metadata.create_all(engine)
+
+    def generate():
+        yield from ({"name": str(i)} for i in range(COUNT))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        fastbulk.insert(engine, Thing, generate())
+    with Session(engine) as session:
+        assert count(session, Thing) == 0
+
+
+def test_a_generator_is_read_slice_by_slice(session, classes):
+    _, Thing = classes
+    read, at_report = 0, []
+
+    def generate():
+        nonlocal read
+        for i in range(COUNT):
+            read += 1
+            yield {"name": str(i)}
+
+    fastbulk.insert(
+        session, Thing, generate(), progress=lambda done, total: at_report.append((done, read))
+    )
+    assert at_report == [(20_000, 20_000), (40_000, 40_000), (COUNT, COUNT)]
+
+
+def test_a_generator_is_not_read_on_after_a_bad_row(session, classes):
+    _, Thing = classes
+    read = 0
+
+    def generate():
+        nonlocal read
+        for i in range(COUNT):
+            read += 1
+            yield {"name": None if i == 5 else str(i)}
+
+    with pytest.raises(Exception, match="NOT NULL"):
+        fastbulk.insert(session, Thing, generate())
+    assert read == 20_000
+
+
+def test_a_generator_that_reads_the_rows_of_its_own_call(session, classes):
+    _, Thing = classes
+
+    def generate():
+        yield {"name": "x"}
+        yield from generator
+
+    generator = generate()
+    with pytest.raises(ValueError, match="generator already executing"):
+        fastbulk.insert(session, Thing, generator)
+    assert count(session, Thing) == 0

@@ -1,0 +1,101 @@
+"""How far a call is."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Column, ForeignKey, Integer, String, select
+from sqlalchemy.orm import declarative_base
+
+import fastbulk
+from oracle import model
+
+
+@pytest.fixture
+def Thing(session):
+    Thing = model(name=Column(String))
+    Thing.metadata.create_all(session.connection())
+    return Thing
+
+
+def rows(count):
+    return [{"name": "x"}] * count
+
+
+def test_a_callable_is_told_of_each_slice(session, Thing):
+    seen = []
+    fastbulk.insert(session, Thing, rows(45_000), progress=lambda *done: seen.append(done))
+    assert seen == [(20_000, 45_000), (40_000, 45_000), (45_000, 45_000)]
+
+
+def test_a_callable_is_told_of_a_small_call(session, Thing):
+    seen = []
+    fastbulk.insert(session, Thing, rows(2), progress=lambda *done: seen.append(done))
+    assert seen == [(2, 2)]
+
+
+def test_the_length_of_a_generator_is_not_known(session, Thing):
+    seen = []
+    fastbulk.insert(session, Thing, iter(rows(3)), progress=lambda *done: seen.append(done))
+    assert seen == [(3, None)]
+
+
+def test_true_shows_a_bar(session, Thing, capsys):
+    pytest.importorskip("tqdm")
+    fastbulk.insert(session, Thing, rows(45_000), progress=True)
+    bar = capsys.readouterr().err
+    assert "thing: 100%" in bar
+    assert "45.0k/45.0k" in bar
+
+
+@pytest.mark.parametrize("progress", [None, False])
+def test_nothing_is_shown_otherwise(session, Thing, capsys, progress):
+    fastbulk.insert(session, Thing, rows(45_000), progress=progress)
+    assert capsys.readouterr() == ("", "")
+
+
+a_small_call_has_no_savepoint = pytest.mark.xfail(
+    strict=True,
+    reason="a call of one slice releases its savepoint before the callable is told of it",
+)
+
+
+@pytest.mark.parametrize("count", [pytest.param(2, marks=a_small_call_has_no_savepoint), 45_000])
+@pytest.mark.parametrize("stop", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_callable_that_raises_undoes_the_call(session, Thing, count, stop):
+    def report(done, total):
+        raise stop
+
+    with pytest.raises(stop):
+        fastbulk.insert(session, Thing, rows(count), progress=report)
+    assert session.scalars(select(Thing.id)).all() == []
+    fastbulk.insert(session, Thing, rows(1))
+    session.commit()
+    assert len(session.scalars(select(Thing.id)).all()) == 1
+
+
+def test_a_callable_that_queries_the_session(session, Thing):
+    seen = []
+
+    def report(done, total):
+        seen.append(len(session.scalars(select(Thing.id)).all()))
+
+    fastbulk.insert(session, Thing, rows(45_000), progress=report)
+    assert seen == [20_000, 40_000, 45_000]
+
+
+@pytest.mark.xfail(strict=True, reason="only slices report")
+def test_a_callable_is_told_of_a_call_that_goes_by_sqlalchemy(session):
+    Base = declarative_base()
+
+    class Parent(Base):
+        __tablename__ = "parent"
+        id = Column(Integer, primary_key=True)
+
+    class Child(Parent):
+        __tablename__ = "child"
+        id = Column(ForeignKey(Parent.id), primary_key=True)
+
+    Base.metadata.create_all(session.connection())
+    seen = []
+    fastbulk.insert(session, Child, [{}] * 3, progress=lambda *done: seen.append(done))
+    assert seen == [(3, 3)]

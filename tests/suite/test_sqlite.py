@@ -1,0 +1,395 @@
+"""What only SQLite has: conflict clauses, triggers, tables without rowid, loose types."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from sqlalchemy import (
+    BLOB,
+    Column,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    event,
+    exc,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.orm import Session, declarative_base
+
+import fastbulk
+from oracle import Oracle, error_of, model, place
+
+
+@pytest.fixture
+def sqlite(databases):
+    if databases.ours.dialect.name != "sqlite":
+        pytest.skip("SQLite's own")
+    return databases
+
+
+def conflicting(clause):
+    return model(
+        name=Column(String),
+        size=Column(Integer),
+        args=(UniqueConstraint("name", sqlite_on_conflict=clause),),
+    )
+
+
+ROWS = [{"name": "a", "size": 1}, {"name": "b", "size": 2}, {"name": "a", "size": 3}]
+
+
+@pytest.mark.parametrize("clause", ["REPLACE", "IGNORE"])
+@pytest.mark.parametrize("count", [3, 400, 3_100])
+def test_rows_that_replace_or_give_way(sqlite, clause, count):
+    Thing = conflicting(clause)
+    sqlite.create(Thing)
+    rows = [{"name": str(i % 200), "size": i} for i in range(count)]
+    sqlite.check(Thing, [*ROWS, *rows])
+
+
+def test_the_rowcount_of_rows_that_give_way(sqlite):
+    Thing = conflicting("IGNORE")
+    sqlite.create(Thing)
+    assert fastbulk.insert(sqlite.ours, Thing, ROWS).rowcount == 2
+
+
+def test_rows_that_replace_come_back(sqlite):
+    Thing = conflicting("REPLACE")
+    sqlite.create(Thing)
+    with Session(sqlite.ours) as session:
+        returned = fastbulk.insert(session, Thing, ROWS * 50, returning=[Thing.name, Thing.size])
+        assert returned.all() == [(row["name"], row["size"]) for row in ROWS * 50]
+        assert session.execute(select(Thing.name, Thing.size)).all() == [("b", 2), ("a", 3)]
+
+
+def test_rows_that_give_way_cannot_come_back(sqlite):
+    Thing = conflicting("IGNORE")
+    sqlite.create(Thing)
+    with Session(sqlite.ours) as session:
+        session.execute(insert(Thing), [{"name": "before"}])
+        with pytest.raises(exc.InvalidRequestError, match="3 rows were sent and 2 came back"):
+            fastbulk.insert(session, Thing, ROWS, returning=Thing.id)
+        assert session.scalars(select(Thing.name)).all() == ["before"]
+
+
+@pytest.mark.parametrize("clause", ["FAIL", "ABORT"])
+@pytest.mark.parametrize("count", [0, 300, 45_000])
+def test_a_refused_row_undoes_the_call_and_no_more(sqlite, clause, count):
+    Thing = conflicting(clause)
+    sqlite.create(Thing)
+    with Session(sqlite.ours) as session:
+        session.execute(insert(Thing), [{"name": "before"}])
+        rows = [*({"name": str(i)} for i in range(count)), *ROWS]
+        error = error_of(lambda: fastbulk.insert(session, Thing, rows))
+        assert place(error) == (count + 2, "name", "a")
+        assert session.scalars(select(Thing.name)).all() == ["before"]
+
+
+@pytest.mark.parametrize("count", [0, 300, 45_000])
+def test_a_refused_row_that_rolls_the_transaction_back(sqlite, count):
+    Thing = conflicting("ROLLBACK")
+    sqlite.create(Thing)
+    with Session(sqlite.ours) as session:
+        session.execute(insert(Thing), [{"name": "before"}])
+        rows = [*({"name": str(i)} for i in range(count)), *ROWS]
+        error = error_of(lambda: fastbulk.insert(session, Thing, rows))
+        assert isinstance(error, exc.IntegrityError)
+        assert "UNIQUE constraint failed: thing.name" in str(error.orig)
+        session.rollback()
+        assert session.scalars(select(Thing.name)).all() == []
+        fastbulk.insert(session, Thing, [{"name": "later"}])
+        session.commit()
+        assert session.scalars(select(Thing.name)).all() == ["later"]
+
+
+def test_a_null_that_its_column_replaces_by_the_default(sqlite):
+    Thing = model(
+        name=Column(
+            String, nullable=False, server_default="d", sqlite_on_conflict_not_null="REPLACE"
+        ),
+        size=Column(Integer),
+    )
+    sqlite.create(Thing)
+    rows = [{"name": None}, {"size": 1}, {"name": "x"}] * 50
+    sqlite.check(Thing, rows, returning=Thing.name)
+    sqlite.check(Thing, rows, render_nulls=True, returning=Thing.name)
+
+
+def with_trigger(sqlite, *triggers):
+    Base = declarative_base()
+
+    class Thing(Base):
+        __tablename__ = "thing"
+        id = Column(Integer, primary_key=True)
+        name = Column(String)
+
+    class Log(Base):
+        __tablename__ = "log"
+        id = Column(Integer, primary_key=True)
+        name = Column(String, unique=True)
+
+    sqlite.create(Thing)
+    for trigger in triggers:
+        sqlite.execute(trigger)
+    return Thing, Log
+
+
+IGNORING = (
+    "CREATE TRIGGER skip BEFORE INSERT ON thing WHEN NEW.name LIKE 'skip%' "
+    "BEGIN SELECT RAISE(IGNORE); END"
+)
+LOGGING = (
+    "CREATE TRIGGER note AFTER INSERT ON thing BEGIN "
+    "INSERT INTO log (name) VALUES (NEW.name || NEW.id); END"
+)
+CHANGING = (
+    "CREATE TRIGGER shout AFTER INSERT ON thing BEGIN "
+    "UPDATE thing SET name = upper(name) WHERE id = NEW.id; END"
+)
+
+
+def test_a_trigger_that_drops_rows(sqlite):
+    Thing, _ = with_trigger(sqlite, IGNORING)
+    rows = [{"name": "a"}, {"name": "skip"}, {"name": "b"}] * 100
+    sqlite.check(Thing, rows)
+    with Session(sqlite.ours) as session:
+        assert fastbulk.insert(session, Thing, rows).rowcount == 200
+
+
+@pytest.mark.parametrize("count", [3, 300, 45_000])
+def test_a_trigger_that_drops_rows_that_should_come_back(sqlite, count):
+    Thing, _ = with_trigger(sqlite, IGNORING)
+    with Session(sqlite.ours) as session:
+        session.execute(insert(Thing), [{"name": "before"}])
+        rows = [{"name": "x"} for _ in range(count - 1)] + [{"name": "skip"}]
+        with pytest.raises(exc.InvalidRequestError, match="a trigger may have dropped some"):
+            fastbulk.insert(session, Thing, rows, returning=Thing.id)
+        assert session.scalars(select(Thing.name)).all() == ["before"]
+        session.commit()
+        assert session.scalars(select(Thing.name)).all() == ["before"]
+
+
+@pytest.mark.parametrize("count", [3, 300, 3_100])
+def test_a_trigger_that_inserts_elsewhere(sqlite, count):
+    Thing, _ = with_trigger(sqlite, LOGGING)
+    sqlite.check(Thing, [{"name": f"n{i}"} for i in range(count)], returning=Thing.id)
+
+
+def test_rows_that_a_trigger_inserts_are_not_counted(sqlite):
+    Thing, Log = with_trigger(sqlite, LOGGING)
+    with Session(sqlite.ours) as session:
+        assert fastbulk.insert(session, Thing, [{"name": "n"}] * 300).rowcount == 300
+        assert len(session.scalars(select(Log.id)).all()) == 300
+
+
+def test_a_trigger_that_fails_names_the_row(sqlite):
+    Thing, Log = with_trigger(sqlite, LOGGING)
+    with Session(sqlite.ours) as session:
+        session.add(Log(name="n240"))
+        rows = [{"id": i, "name": "n"} for i in range(1, 500)]
+        error = error_of(lambda: fastbulk.insert(session, Thing, rows))
+        assert place(error) == (239, None, None)
+        assert str(error.orig) == "UNIQUE constraint failed: log.name"
+        assert session.scalars(select(Thing.id)).all() == []
+
+
+@pytest.mark.parametrize("action", ["ABORT", "FAIL", "ROLLBACK"])
+def test_a_trigger_that_raises(sqlite, action):
+    refusing = (
+        "CREATE TRIGGER refuse BEFORE INSERT ON thing WHEN NEW.name = 'bad' "
+        f"BEGIN SELECT RAISE({action}, 'no bad things: CHECK constraint failed: x'); END"
+    )
+    Thing, _ = with_trigger(sqlite, refusing)
+    rows = [*[{"name": "n"}] * 150, {"name": "bad"}, {"name": "n"}]
+    with Session(sqlite.ours) as session:
+        error = error_of(lambda: fastbulk.insert(session, Thing, rows))
+        assert isinstance(error, exc.IntegrityError)
+        assert "no bad things" in str(error.orig)
+        assert error.column is None
+        if action != "ROLLBACK":
+            assert error.row == 150
+        assert session.scalars(select(Thing.id)).all() == []
+
+
+def test_a_trigger_that_changes_the_row(sqlite):
+    Thing, _ = with_trigger(sqlite, CHANGING)
+    sqlite.check(Thing, [{"name": f"n{i}"} for i in range(150)], returning=[Thing.id, Thing.name])
+
+
+def test_a_view_that_takes_rows(sqlite):
+    Base = declarative_base()
+
+    class View(Base):
+        __tablename__ = "view"
+        id = Column(Integer, primary_key=True)
+        name = Column(String)
+
+    sqlite.execute("CREATE TABLE base (id INTEGER PRIMARY KEY, name TEXT)")
+    sqlite.execute("CREATE VIEW view AS SELECT id, name FROM base")
+    sqlite.execute(
+        "CREATE TRIGGER into_base INSTEAD OF INSERT ON view "
+        "BEGIN INSERT INTO base (name) VALUES (NEW.name); END"
+    )
+    sqlite.check(View, [{"name": f"n{i}"} for i in range(150)])
+
+
+def test_a_table_without_rowid(sqlite):
+    Thing = model(
+        code=Column(String, primary_key=True),
+        size=Column(Integer),
+        args={"sqlite_with_rowid": False},
+    )
+    sqlite.create(Thing)
+    rows = [{"code": f"{i * 7919 % 200:03}", "size": i} for i in range(200)]
+    sqlite.check(Thing, rows, returning=[Thing.code, Thing.size])
+
+
+def test_a_generated_key_that_is_never_used_again(sqlite):
+    Thing = model(name=Column(String), args={"sqlite_autoincrement": True})
+    sqlite.create(Thing)
+    sqlite.check(Thing, [{"name": "a"}, {"id": 9}, {}], returning=Thing.id)
+
+
+def test_a_strict_table(sqlite):
+    Thing = model(size=Column(Integer), other=Column(Integer))
+    sqlite.execute("CREATE TABLE thing (id INTEGER PRIMARY KEY, size INTEGER, other INT) STRICT")
+    sqlite.check(Thing, [{"size": 1}, {"size": 2.0}, {"size": "3"}])
+    sqlite.check(Thing, [{"size": 1}, {"size": "x"}])
+    error = error_of(lambda: fastbulk.insert(sqlite.ours, Thing, [{"size": 1}, {"size": "x"}]))
+    assert place(error) == (1, "size", "x")
+
+
+def test_a_key_that_is_no_integer(sqlite):
+    Thing = model(name=Column(String))
+    sqlite.create(Thing)
+    sqlite.check(Thing, [{"id": 1}, {"id": "x"}])
+    error = error_of(lambda: fastbulk.insert(sqlite.ours, Thing, [{"id": 1}, {"id": "x"}]))
+    assert place(error) == (1, "id", "x")
+
+
+def test_values_of_any_type_in_any_column(sqlite):
+    Thing = model(
+        size=Column(Integer), name=Column(String), data=Column(BLOB), blob=Column(LargeBinary)
+    )
+    sqlite.create(Thing)
+    values = [1, 1.5, "x", "7", b"x", b"", "", True, -0.0, float("inf"), float("nan"), 2**62, None]
+    rows = [{"size": value, "name": value} for value in values]
+    sqlite.check(Thing, rows, returning=[Thing.size, Thing.name])
+    rows = [{"size": i, "name": value} for i, value in enumerate(values * 30)]
+    sqlite.check(Thing, rows)
+
+
+TEXTS = [
+    "",
+    "\0",
+    "a\0b",
+    "\U0001f600",
+    "é",
+    "e\u0301",
+    "\ufeffbom",
+    "\uffff",
+    "'",
+    "\n",
+    "x" * 99_999,
+]
+
+
+@pytest.mark.parametrize("count", [1, 20, 300])
+def test_texts_and_bytes_to_the_last_bit(sqlite, count):
+    Thing = model(name=Column(String), data=Column(LargeBinary))
+    sqlite.create(Thing)
+    rows = [{"name": t, "data": t.encode()} for t in TEXTS] * (count // len(TEXTS) + 1)
+    rows += [{"data": bytes(range(256))}, {"data": b""}, {"name": None, "data": None}]
+    sqlite.check(Thing, rows, returning=[Thing.name, Thing.data])
+
+
+def test_a_text_longer_than_the_limit(sqlite):
+    if not hasattr(sqlite3.Connection, "setlimit"):
+        pytest.skip("sqlite3's limits: Python 3.11")
+    Thing = model(name=Column(String))
+    for engine in (sqlite.ours, sqlite.theirs):
+        event.listen(engine, "connect", lambda driver, record: driver.setlimit(0, 100_000))
+    sqlite.create(Thing)
+    sqlite.check(Thing, [{"name": "x"}, {"name": "x" * 100_001}])
+    rows = [*[{"name": "x"}] * 150, {"name": "x" * 100_001}]
+    assert place(error_of(lambda: fastbulk.insert(sqlite.ours, Thing, rows)))[0] == 150
+
+
+def test_small_limits_of_the_connection(sqlite):
+    if not hasattr(sqlite3.Connection, "setlimit"):
+        pytest.skip("sqlite3's limits: Python 3.11")
+
+    @event.listens_for(sqlite.ours, "connect")
+    def limit(driver, record):
+        driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 5)
+        driver.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2_000)
+
+    Thing = model(a=Column(Integer), b=Column(Integer))
+    sqlite.create(Thing)
+    sqlite.check(Thing, [{"a": i, "b": i} for i in range(3_100)])
+
+
+def test_a_table_of_many_columns(sqlite):
+    Thing = model(**{f"c{i}": Column(Integer) for i in range(500)})
+    sqlite.create(Thing)
+    sqlite.check(Thing, [{f"c{i}": i * n for i in range(n, 500)} for n in range(150)])
+
+
+def test_a_deleted_key_is_given_again_as_sqlite_does(sqlite):
+    Thing = model(name=Column(String))
+    sqlite.create(Thing)
+    sqlite.check(Thing, [{}, {}, {}], returning=Thing.id)
+    sqlite.execute("DELETE FROM thing WHERE id = 3")
+    sqlite.check(Thing, [{}, {}], returning=Thing.id)
+
+
+def test_functions_and_collations_of_the_connection(sqlite):
+    for engine in (sqlite.ours, sqlite.theirs):
+
+        @event.listens_for(engine, "connect")
+        def register(driver, record):
+            driver.create_function("twice", 1, lambda value: value * 2, deterministic=True)
+            driver.create_collation("backwards", lambda a, b: (a < b) - (a > b))
+
+    Thing = model(name=Column(String, server_default=text("(twice('d'))")), size=Column(Integer))
+    for engine in (sqlite.ours, sqlite.theirs):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE TABLE thing (id INTEGER PRIMARY KEY, "
+                "name TEXT DEFAULT (twice('d')) COLLATE backwards, size INTEGER)"
+            )
+            connection.exec_driver_sql("CREATE INDEX by_name ON thing (name)")
+    sqlite.check(Thing, [{}, {"name": "x"}, {"size": 1}] * 50, returning=Thing.name)
+
+
+def test_a_python_function_that_raises_within_the_insert(sqlite):
+    for engine in (sqlite.ours, sqlite.theirs):
+
+        @event.listens_for(engine, "connect")
+        def register(driver, record):
+            driver.create_function("refuse", 1, lambda value: 1 / value, deterministic=True)
+
+    Thing = model(size=Column(Integer))
+    sqlite.execute("CREATE TABLE thing (id INTEGER PRIMARY KEY, size INT CHECK (refuse(size) > 0))")
+    sqlite.check(Thing, [{"size": 1}, {"size": 0}])
+    sqlite.check(Thing, [{"size": 1}, {"size": 2}])
+
+
+def test_a_virtual_table(sqlite: Oracle):
+    sqlite.execute("CREATE VIRTUAL TABLE thing USING fts5(name)")
+    Base = declarative_base()
+
+    class Thing(Base):
+        __table__ = Table(
+            "thing", Base.metadata, Column("rowid", Integer, primary_key=True), Column("name")
+        )
+
+    with Session(sqlite.ours) as session:
+        assert fastbulk.insert(session, Thing, [{"name": f"n{i}"} for i in range(300)]).rowcount
+        found = session.scalars(text("SELECT name FROM thing WHERE thing MATCH 'n250'")).all()
+        assert found == ["n250"]
