@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyString};
 
+use super::value::Refusal;
+use crate::error::{Error, Result};
 use crate::plan::{Absent, Plan};
 
 /// Rows at a time: enough to decide a column's type once for many cells, few enough for the cache.
@@ -73,7 +75,7 @@ impl RowReader {
         plan: &Plan,
         want: usize,
         block: &mut Block<'py>,
-    ) -> PyResult<()> {
+    ) -> Result<()> {
         let defaults = plan.columns.iter().any(|c| matches!(c.get().absent, Absent::Call(_)));
         while block.rows < want {
             let Some(row) = self.next(py)? else {
@@ -110,7 +112,7 @@ impl RowReader {
         plan: &Plan,
         row: &Bound<'py, PyAny>,
         block: &mut Block<'py>,
-    ) -> PyResult<()> {
+    ) -> Result<()> {
         if let Ok(dict) = row.cast_exact::<PyDict>()
             && self.scatter(py, plan, dict, block)?
         {
@@ -119,8 +121,10 @@ impl RowReader {
         for column in 0..plan.columns.len() {
             block.cells[column * BLOCK + block.rows] = None;
         }
-        let adapted = self.adapt.bind(py).call1((row, self.next_row))?.cast_into::<PyDict>()?;
-        self.scatter(py, plan, &adapted, block)?;
+        let adapted = self.adapt.bind(py).call1((row, self.next_row))?;
+        if !self.scatter(py, plan, adapted.cast::<PyDict>().map_err(PyErr::from)?, block)? {
+            return Err(Error::Internal(format!("an adapted row has an unknown key: {adapted}")));
+        }
         Ok(())
     }
 
@@ -161,7 +165,7 @@ impl RowReader {
         py: Python<'py>,
         plan: &Plan,
         block: &mut Block<'py>,
-    ) -> PyResult<()> {
+    ) -> Result<()> {
         let context = self.context.bind(py);
         let parameters = PyDict::new(py);
         for (position, column) in plan.columns.iter().enumerate() {
@@ -181,7 +185,9 @@ impl RowReader {
                 continue;
             }
             let value = match &column.absent {
-                Absent::Call(function) => function.bind(py).call1((context,))?,
+                Absent::Call(function) => function.bind(py).call1((context,)).map_err(|error| {
+                    Refusal::raised(py, error).at(py, self.next_row, &column.key, None)
+                })?,
                 Absent::Value(value) => value.bind(py).clone(),
                 Absent::Null | Absent::Omit | Absent::Sql(_) => continue,
             };

@@ -181,7 +181,7 @@ fn convert(
         if let Err((bad, refusal)) = push_all(plan, column, cells, builder) {
             rows = bad;
             let value = cells[bad].as_ref().map(|value| value.clone().unbind());
-            first_error = Some(refusal.at(first_row + bad, &column.key, value));
+            first_error = Some(refusal.at(py, first_row + bad, &column.key, value));
         }
     }
     first_error.map_or(Ok(()), Err)

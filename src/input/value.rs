@@ -4,7 +4,7 @@
 //! long way: SQLAlchemy's bind processor where the type has one, then what the driver accepts.
 
 use pyo3::PyTypeInfo;
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyException, PyOverflowError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -39,12 +39,16 @@ impl Refusal {
         Self { reason: reason.into(), cause: None }
     }
 
-    fn raised(py: Python<'_>, cause: PyErr) -> Self {
+    pub fn raised(py: Python<'_>, cause: PyErr) -> Self {
         Self { reason: cause.value(py).to_string(), cause: Some(cause) }
     }
 
-    pub fn at(self, row: usize, key: &str, value: Option<Py<PyAny>>) -> Error {
-        Error::Row { row, key: key.to_owned(), value, reason: self.reason, cause: self.cause }
+    /// The error of that row; what ends the program (`KeyboardInterrupt`) stays as it is.
+    pub fn at(self, py: Python<'_>, row: usize, key: &str, value: Option<Py<PyAny>>) -> Error {
+        match self.cause {
+            Some(cause) if !cause.is_instance_of::<PyException>(py) => Error::Python(cause),
+            cause => Error::Row { row, key: key.to_owned(), value, reason: self.reason, cause },
+        }
     }
 }
 
