@@ -63,17 +63,38 @@ def executemany(
     with all_or_nothing(connection):
         while runs := source.next_tuples():
             for columns, rows in runs:
-                yield _executemany(connection, plan, columns, rows)
+                yield send(connection, plan, columns, repeated(connection, plan, columns, rows))
 
 
-def _executemany(
+def send(
     connection: Connection, plan: InsertPlan, columns: list[int], rows: list[tuple[Any, ...]]
 ) -> Sent:
+    """Sends rows that give the same columns, by one ``executemany``.
+
+    Raises
+    ------
+    sqlalchemy.exc.DBAPIError
+        The database refused a row.
+    """
     native = plan.native.columns
     paramstyle = connection.dialect.paramstyle
     sql = insert_sql(plan, [native[column] for column in columns], paramstyle)
     connection.exec_driver_sql(sql, rows)
     return Sent(len(rows))
+
+
+def repeated(
+    connection: Connection, plan: InsertPlan, columns: list[int], rows: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """The rows with each value as often as its column's SQL has its parameter."""
+    if connection.dialect.paramstyle.startswith("numeric"):
+        return rows
+    native = plan.native.columns
+    times = [native[column].value_sql("\0").count("\0") for column in columns]
+    if all(count == 1 for count in times):
+        return rows
+    pairs = [(i, range(count)) for i, count in enumerate(times)]
+    return [tuple(row[i] for i, count in pairs for _ in count) for row in rows]
 
 
 def insert_sql(plan: InsertPlan, columns: list[Column], paramstyle: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc, literal, null, select
 
 from .. import _native, errors
-from ..orm.constraints import columns_of_check, foreign_keys
+from ..orm.constraints import columns_of_check
 from . import plain
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def facts(connection: Connection) -> dict[str, str]:
     if _INFO not in info:
         driver = _driver(connection)
         info[_INFO] = has_function(driver) or (install() and _load_extension(driver))
+    if getattr(connection.dialect, "native_datetime", False):
+        return {"no function": "the engine has sqlite3 convert dates (native_datetime)"}
     if info[_INFO]:
         return {}
     reason = (
@@ -99,11 +101,7 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any]:
 
 
 def _adapt(value: Any) -> Any:
-    adapted = sqlite3.adapt(value, sqlite3.PrepareProtocol, value)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(adapted, (numpy.number, numpy.bool_)):
-        # `sqlite3` would store the bytes that NumPy keeps its numbers in.
-        adapted = adapted.item()
+    adapted = _number(sqlite3.adapt(value, sqlite3.PrepareProtocol, value))
     if adapted is None or isinstance(adapted, (int, float, str, bytes)):
         return adapted
     try:
@@ -111,6 +109,14 @@ def _adapt(value: Any) -> Any:
     except TypeError:
         class_ = sqlite3.ProgrammingError if sys.version_info >= (3, 11) else sqlite3.InterfaceError
         raise class_(f"type {type(value).__name__!r} is not supported") from None
+
+
+def _number(value: Any) -> Any:
+    """NumPy's numbers as Python's: ``sqlite3`` would store the bytes that they are made of."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, (numpy.number, numpy.bool_)):
+        return value.item()
+    return value
 
 
 def example_sql(plan: InsertPlan) -> str:
@@ -183,9 +189,65 @@ def executemany(
     fastbulk._native.RowError
         A value can't be sent.
     sqlalchemy.exc.DBAPIError
-        The database refused a row.
+        The database refused a row, with ``.row``, ``.column`` and ``.value``.
     """
-    return plain.executemany(connection, plan, source, notes, all_or_nothing)
+    notes["statement"] = "executemany"
+    first_row = 0
+    with all_or_nothing(connection):
+        while runs := source.next_tuples():
+            for columns, rows in runs:
+                yield _executemany(connection, plan, columns, rows, first_row)
+                first_row += len(rows)
+
+
+def _executemany(
+    connection: Connection,
+    plan: InsertPlan,
+    columns: list[int],
+    rows: list[tuple[Any, ...]],
+    first_row: int,
+) -> plain.Sent:
+    if "numpy" in sys.modules:
+        rows = [tuple(map(_number, row)) for row in rows]
+    counted = _Counted(plain.repeated(connection, plan, columns, rows))
+    try:
+        return plain.send(connection, plan, columns, counted)
+    except (exc.DBAPIError, OverflowError, UnicodeEncodeError) as error:
+        refused = max(counted.taken - 1, 0)
+        row = first_row + refused
+        values = dict(zip(columns, rows[refused], strict=True))
+        bad = next((column for column, value in values.items() if not _fits(value)), None)
+        if bad is not None:
+            key, value = plan.native.columns[bad].key, values[bad]
+            cause = error.orig if isinstance(error, exc.DBAPIError) else error
+            raise _native.RowError(row, key, value, str(cause), cause) from None
+        if isinstance(error, exc.DBAPIError):
+            _locate(error, connection, plan, row, values.get)
+        raise
+
+
+class _Counted(list[tuple[Any, ...]]):
+    """Knows how many rows the driver has taken: it sends each before it takes the next."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for row in super().__iter__():
+            self.taken += 1
+            yield row
+
+
+def _fits(value: Any) -> bool:
+    """Whether ``sqlite3`` can send it."""
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    try:
+        _adapt(value)
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def _run(connection: Connection, plan: InsertPlan, part: Slice) -> Outcome:
@@ -217,23 +279,39 @@ def _explain(
             "a trigger may have dropped some, so the rows can't be matched"
         ) from error
     error.statement, error.params = sql, None
-    index = {column.name.lower(): i for i, column in enumerate(plan.native.columns)}
+    if row is None:
+        errors.locate(error, row=None)
+    else:
+        found = part.first_row + row
+        _locate(error, connection, plan, found, lambda column: part.value(row, column))
+
+
+def _locate(
+    error: exc.DBAPIError,
+    connection: Connection,
+    plan: InsertPlan,
+    row: int,
+    value: Callable[[int], Any],
+) -> None:
+    """Says of the driver's error which columns of the row it is about; ``value`` gives theirs."""
+    columns = plan.native.columns
+    index = {column.name.lower(): position for position, column in enumerate(columns)}
 
     def values_of(names: Iterable[str]) -> list[Any]:
-        return [] if row is None else [part.value(row, index[name.lower()]) for name in names]
+        return [value(index[name.lower()]) for name in names]
 
-    names = _columns_named_in(str(error.orig), plan.table)
-    if str(error.orig) == "FOREIGN KEY constraint failed" and row is not None:
+    if str(error.orig) == "FOREIGN KEY constraint failed":
         names = _orphan(connection, plan.table, values_of)
+    else:
+        names = _columns_named_in(str(error.orig), plan.table)
     names = [name for name in names if name.lower() in index]
-    columns = [plan.native.columns[index[name.lower()]] for name in names]
-    keys = tuple(column.key or column.name for column in columns)
-    values = tuple(values_of(names))
+    keys = [columns[index[name.lower()]].key or name for name in names]
+    values = values_of(names)
     errors.locate(
         error,
-        row=None if row is None else part.first_row + row,
-        column=keys[0] if len(keys) == 1 else keys or None,
-        value=values[0] if len(values) == 1 else values or None,
+        row=row,
+        column=keys[0] if len(keys) == 1 else tuple(keys) or None,
+        value=values[0] if len(values) == 1 else tuple(values) or None,
         hide_parameters=connection.engine.hide_parameters,
     )
 
@@ -242,11 +320,18 @@ def _columns_named_in(message: str, table: Table) -> list[str]:
     """``UNIQUE constraint failed: t.a, t.b`` names a and b."""
     kind, _, rest = message.partition(" constraint failed: ")
     if kind in {"UNIQUE", "NOT NULL"}:
-        prefix = re.compile(f"(?:^|, ){re.escape(table.name)}\\.", re.IGNORECASE)
-        return prefix.split(rest)[1:]
+        return _of_table(rest, table)
     if kind == "CHECK":
         return columns_of_check(table, rest)
-    return []
+    if message == "datatype mismatch":
+        return [column.name for column in table.primary_key.columns]
+    kind, _, rest = message.partition(" column ")
+    return _of_table(rest, table) if kind.startswith("cannot store ") else []
+
+
+def _of_table(names: str, table: Table) -> list[str]:
+    """``t.a, t.b`` without the ``t.``; none if they are of another table, a trigger's."""
+    return re.split(f"(?:^|, ){re.escape(table.name)}\\.", names, flags=re.IGNORECASE)[1:]
 
 
 def _orphan(
@@ -255,16 +340,14 @@ def _orphan(
     """The columns of the one foreign key whose parent isn't there; none if that is not certain."""
     given = [
         key
-        for key in foreign_keys(table)
+        for key in table.foreign_key_constraints
         if None not in values_of(column.name for column in key.columns)
     ]
     if len(given) > 1:
         # Parents in the same table may have been rows of this very call, which are undone.
         own = [key for key in given if key.referred_table is table]
-        missing = [
-            key for key in given if key not in own and not _has_parent(connection, key, values_of)
-        ]
-        given = missing or own
+        others = [key for key in given if key.referred_table is not table]
+        given = [key for key in others if not _has_parent(connection, key, values_of)] or own
     return [column.name for column in given[0].columns] if len(given) == 1 else []
 
 

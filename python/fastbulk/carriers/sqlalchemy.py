@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import exc
 from sqlalchemy import insert as insert_statement
 from sqlalchemy.orm import Session
 
+from .. import errors
 from ..orm.mapping import Adapter
 from ..result import Result
 
@@ -47,7 +49,11 @@ def insert(
             statement = statement.options(*request.options)
         options = {**execution_options, "render_nulls": request.render_nulls}
         with _session(held) as session:
-            executed = session.execute(statement, adapted, execution_options=options)
+            try:
+                executed = session.execute(statement, adapted, execution_options=options)
+            except exc.StatementError as error:
+                errors.locate(error, row=None)
+                raise
             if request.returning:
                 result = Result.of(executed)
     result.rowcount = len(adapted)

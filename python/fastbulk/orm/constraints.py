@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import CheckConstraint
 
 if TYPE_CHECKING:
-    from sqlalchemy import ForeignKeyConstraint, Table
+    from sqlalchemy import Table
 
 #: A string, a quoted name, or a word that no parenthesis follows, as a function's would.
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"((?:[^"]|"")*)"|\b(\w+)\b(?!\s*\()""")
@@ -31,11 +31,3 @@ def columns_of_check(table: Table, check: str) -> list[str]:
 
 def _checks(table: Table) -> list[CheckConstraint]:
     return [c for c in table.constraints if isinstance(c, CheckConstraint)]
-
-
-def foreign_keys(table: Table) -> list[ForeignKeyConstraint]:
-    """The table's foreign keys, those to itself last."""
-    return sorted(
-        table.foreign_key_constraints,
-        key=lambda key: (key.referred_table is table, *key.column_keys),
-    )

@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .sql import Renderer
 
@@ -59,16 +59,15 @@ def compile_returning(
     Raises
     ------
     sqlalchemy.exc.ArgumentError
-        An entry is no attribute, column, SQL expression or mapped class.
+        An entry is no attribute, column, SQL expression or mapped class of the table.
     sqlalchemy.exc.CompileError
         A value of an expression has no literal form.
     """
     base = insert(mapper).values({column: null() for column in mapper.local_table.c}).inline()
-    statement: Any = base.returning(*returning)._annotate({"dml_strategy": "orm"})
-    if options:
-        statement = statement.options(*options)
+    statement = _returning(base, returning, options)
+    _check_tables(mapper, statement._returning)
     compiled = _compile(statement, render)
-    text = _text(base.returning(*map(_with_literals, statement._returning)), render)
+    text = _text(_returning(base, map(_with_literals, statement._returning), options), render)
     prefix = _text(base, render) + " RETURNING "
     if not text.startswith(prefix):
         raise exc.CompileError(f"RETURNING can't be told from the rest of {text!r}")
@@ -93,6 +92,22 @@ def compile_returning(
         statement=statement,
         compile_state=compiled.compile_state,
     )
+
+
+def _returning(base: Any, entities: Iterable[Any], options: Sequence[Any]) -> Any:
+    statement = base.returning(*entities)._annotate({"dml_strategy": "orm"})
+    return statement.options(*options) if options else statement
+
+
+def _check_tables(mapper: Mapper[Any], entities: Iterable[Any]) -> None:
+    """SQLite would read a column of another table as the one of that name."""
+    for entity in entities:
+        for source in entity._from_objects:
+            if source not in {mapper.local_table}:
+                raise exc.ArgumentError(
+                    f"{entity} can't be returned: it is of {source.description}, "
+                    f"and rows are inserted into {mapper.local_table.description}"
+                )
 
 
 def _compile(statement: Any, render: Renderer) -> Any:
