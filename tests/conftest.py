@@ -9,7 +9,14 @@ from sqlalchemy.orm import Session
 
 pytest.register_assert_rewrite("oracle")
 
-from oracle import BACKENDS, FORMS, Backend, Oracle  # noqa: E402
+from oracle import (  # noqa: E402
+    BACKENDS,
+    BEFORE_IMPORT,
+    FORMS,
+    LOADS_EXTENSIONS,
+    Backend,
+    Oracle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +39,16 @@ def form(request: pytest.FixtureRequest) -> Any:
 def databases(backend: Backend, tmp_path: Path) -> Iterator[Oracle]:
     """Two empty databases of the backend."""
     oracle = Oracle(backend, tmp_path)
+    yield oracle
+    oracle.dispose()
+
+
+@pytest.fixture
+def before_import(tmp_path: Path) -> Iterator[Oracle]:
+    """Two databases; fastbulk's has the connections that it gets when it was imported too late."""
+    if LOADS_EXTENSIONS:
+        pytest.skip("this Python loads the function into any connection")
+    oracle = Oracle(BEFORE_IMPORT, tmp_path)
     yield oracle
     oracle.dispose()
 

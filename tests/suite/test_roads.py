@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -29,26 +28,7 @@ from sqlalchemy.orm import Session, declarative_base
 
 import fastbulk
 from fastbulk.errors import EncodingError, RangeError
-from oracle import (
-    FORMS,
-    Backend,
-    Oracle,
-    error_of,
-    model,
-    place,
-    sqlite_before_import,
-    sqlite_contents,
-)
-
-
-@pytest.fixture
-def before_import(tmp_path):
-    """Two databases; fastbulk's has the connections that it gets when it was imported too late."""
-    if hasattr(sqlite3.Connection, "enable_load_extension"):
-        pytest.skip("this Python loads the function into any connection")
-    oracle = Oracle(Backend(sqlite_before_import, sqlite_contents), tmp_path)
-    yield oracle
-    oracle.dispose()
+from oracle import FORMS, LOADS_EXTENSIONS, error_of, model, place
 
 
 def thing():
@@ -299,8 +279,8 @@ def test_a_connection_that_is_older_than_the_import(tmp_path):
         capture_output=True,
         text=True,
     )
-    loads = hasattr(sqlite3.Connection, "enable_load_extension")
-    assert ran.stdout.split("] ")[1].split() == ["native" if loads else "executemany", "native"]
+    old_road = "native" if LOADS_EXTENSIONS else "executemany"
+    assert ran.stdout.split("] ")[1].split() == [old_road, "native"]
     assert ran.stdout.startswith("['old', 'new']")
 
 
