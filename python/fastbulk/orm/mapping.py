@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import exc, inspect, null
+from sqlalchemy import Table, exc, inspect, null
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from sqlalchemy.sql import ClauseElement
 
@@ -22,7 +22,7 @@ from .sql import Renderer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Column, Table
+    from sqlalchemy import Column
     from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import InstanceState
 
@@ -77,11 +77,14 @@ def mapper_of(model: Any) -> Mapper[Any]:
     Raises
     ------
     sqlalchemy.exc.ArgumentError
-        It is no mapped class.
+        It is no mapped class, or mapped to something that takes no rows.
     """
     mapper = inspect(model, raiseerr=False)
     if not isinstance(mapper, Mapper):
         raise exc.ArgumentError(f"a mapped class is expected, got {model!r}")
+    if not isinstance(mapper.local_table, Table):
+        kind = type(mapper.local_table).__name__.lower()
+        raise exc.ArgumentError(f"{mapper.class_.__name__} is mapped to a {kind}, not to a table")
     return mapper
 
 
