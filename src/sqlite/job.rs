@@ -313,7 +313,9 @@ impl Shapes {
                     if with_default.is_none() {
                         with_default = Some(columns_with_default(handle, plan)?);
                     }
-                    with_default.as_ref().is_some_and(|names| !names.contains(&column.name))
+                    with_default
+                        .as_ref()
+                        .is_some_and(|names| !names.contains(&column.name.to_ascii_lowercase()))
                 }
                 Absent::Omit | Absent::Sql(_) => false,
             };
@@ -359,6 +361,7 @@ impl Shapes {
     }
 }
 
+/// Names in lower case: SQLite's names are the same in either.
 fn columns_with_default(handle: Handle<'_>, plan: &Plan) -> Result<HashSet<String>> {
     let mut names = HashSet::new();
     let mut statement = Statement::prepare(handle, COLUMNS_WITH_DEFAULT)?;
@@ -369,7 +372,7 @@ fn columns_with_default(handle: Handle<'_>, plan: &Plan) -> Result<HashSet<Strin
     }
     while statement.step()? {
         if let Cell::Text(name) = statement.column(0) {
-            names.insert(name.to_owned());
+            names.insert(name.to_ascii_lowercase());
         }
     }
     Ok(names)
