@@ -15,7 +15,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, Integer, QueuePool, create_engine, event, exc, insert, inspect
+from sqlalchemy import (
+    Column,
+    Integer,
+    QueuePool,
+    create_engine,
+    event,
+    exc,
+    insert,
+    inspect,
+)
 from sqlalchemy.orm import Session, declarative_base, mapped_column
 
 import fastbulk
@@ -195,14 +204,15 @@ class Oracle:
         road: str = "native",
     ) -> Any:
         statement = insert(model)
+        entities = returning if isinstance(returning, list) else [returning]
         if returning is not None:
-            entities = returning if isinstance(returning, list) else [returning]
             statement = statement.returning(*entities, sort_by_parameter_order=True)
         statement = statement.options(*options)
         given = {**(execution_options or {}), "render_nulls": render_nulls}
         with Session(self.theirs) as session, session.begin():
-            if not rows:
-                return None if returning is None else []
+            if not rows:  # SQLAlchemy would insert one row of defaults
+                assert returning is None
+                return None
             result = session.execute(statement, rows, execution_options=given)
             return None if returning is None else comparable(result)
 

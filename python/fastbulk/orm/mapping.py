@@ -68,7 +68,8 @@ class InsertPlan:
         return next((c.key for c in self.native.columns if c.name == column_name and c.key), None)
 
 
-_plans: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[Any, InsertPlan]]] = WeakKeyDictionary()
+#: Where the class keeps its plans: they refer to it, so they have to end with it.
+_INFO = "fastbulk"
 
 
 def mapper_of(model: Any) -> Mapper[Any]:
@@ -116,7 +117,9 @@ def insert_plan(
     sqlalchemy.exc.ArgumentError
         An entry of ``returning`` is nothing that can be returned.
     """
-    by_dialect = _plans.setdefault(mapper, WeakKeyDictionary())
+    by_dialect: WeakKeyDictionary[Dialect, dict[Any, InsertPlan]] = (
+        mapper.class_manager.info.setdefault(_INFO, WeakKeyDictionary())
+    )
     plans = by_dialect.setdefault(dialect, {})
     # Properties may be added to a mapper at any time.
     key = (request, len(mapper._columntoproperty))
