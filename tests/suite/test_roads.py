@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, declarative_base
 
 import fastbulk
@@ -227,6 +229,33 @@ def test_executemany_names_the_row_that_the_database_refuses(before_import):
     rows = [{"name": str(i % 300)} for i in range(400)]
     error = error_of(lambda: fastbulk.insert(before_import.ours, Thing, rows))
     assert place(error) == (300, "name", "0")
+
+
+@pytest.mark.parametrize("returns", [False, True])
+def test_a_driver_that_is_not_known(tmp_path, returns):
+    """aiosqlite stands for it: no native code, no loss, the caller's transaction."""
+    pytest.importorskip("aiosqlite")
+    Thing = model(name=Column(String, nullable=False))
+
+    async def load():
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+        async with engine.begin() as connection:
+            await connection.run_sync(Thing.metadata.create_all)
+        async with AsyncSession(engine) as session:
+            for end in (session.rollback, session.commit):
+                result = await session.run_sync(insert, [{"name": "x"}] * 3)
+                assert result.road.name == ("sqlalchemy" if returns else "executemany")
+                await end()
+            with pytest.raises(exc.IntegrityError):
+                await session.run_sync(insert, [{"name": "y"}, {"name": None}])
+            found = (await session.scalars(select(Thing.name))).all()
+        await engine.dispose()
+        return found
+
+    def insert(session, rows):
+        return fastbulk.insert(session, Thing, rows, returning=Thing.id if returns else None)
+
+    assert asyncio.run(load()) == ["x"] * 3
 
 
 def test_sqlalchemy_is_all_or_nothing(before_import):

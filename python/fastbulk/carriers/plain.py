@@ -39,8 +39,28 @@ class Sent(NamedTuple):
 @contextmanager
 def all_or_nothing(connection: Connection) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    if connection.dialect.name == "sqlite":
+        begin_on_sqlite(connection)
     with connection.begin_nested():
         yield
+
+
+#: ``sqlite3.LEGACY_TRANSACTION_CONTROL``, which Python has since 3.12.
+_LEGACY = -1
+
+
+def begin_on_sqlite(connection: Connection) -> None:
+    """Sends the BEGIN that ``sqlite3`` sends by itself before an INSERT, but not for ours.
+
+    Without it a savepoint would be the transaction, and its end the commit.
+    """
+    driver: Any = connection.connection.driver_connection
+    if (
+        getattr(driver, "autocommit", _LEGACY) == _LEGACY
+        and driver.isolation_level is not None
+        and not driver.in_transaction
+    ):
+        connection.exec_driver_sql(f"BEGIN {driver.isolation_level}").close()
 
 
 def executemany(

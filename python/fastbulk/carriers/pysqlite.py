@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .._native import Outcome, Slice, Source
     from ..orm.mapping import InsertPlan
 
-#: ``sqlite3.LEGACY_TRANSACTION_CONTROL``, which Python has since 3.12.
-_LEGACY = -1
-
 #: Where ``Connection.info`` keeps whether the connection has our SQL function.
 _INFO = "fastbulk_run"
 
@@ -127,7 +124,7 @@ def example_sql(plan: InsertPlan) -> str:
 @contextmanager
 def all_or_nothing(connection: Connection) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    begin(connection)
+    plain.begin_on_sqlite(connection)
     driver = _driver(connection)
     connection.exec_driver_sql("SAVEPOINT fastbulk").close()
     try:
@@ -139,17 +136,6 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
             driver.execute("ROLLBACK TO fastbulk")
             driver.execute("RELEASE fastbulk")
         raise
-
-
-def begin(connection: Connection) -> None:
-    """Sends the BEGIN that ``sqlite3`` sends by itself before an INSERT, but not for ours."""
-    driver = _driver(connection)
-    if (
-        getattr(driver, "autocommit", _LEGACY) == _LEGACY
-        and driver.isolation_level is not None
-        and not driver.in_transaction
-    ):
-        connection.exec_driver_sql(f"BEGIN {driver.isolation_level}").close()
 
 
 def native(
@@ -170,7 +156,7 @@ def native(
         return
     if source.exhausted:
         # A job undoes itself, so that the common small call is one statement.
-        begin(connection)
+        plain.begin_on_sqlite(connection)
         yield _run(connection, plan, part)
         return
     with all_or_nothing(connection):
