@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .._native import Outcome, Slice, Source
     from ..orm.mapping import InsertPlan
 
+#: It gives no row, so that it has ended when the driver returns from it: a statement in the middle
+#: keeps the database locked, should an exception come before its cursor is closed.
+_RUN = "SELECT 1 WHERE fastbulk_run(?) IS NULL"
+
 #: Where ``Connection.info`` keeps whether the connection has our SQL function.
 _INFO = "fastbulk_run"
 
@@ -239,7 +243,7 @@ def _fits(value: Any) -> bool:
 def _run(connection: Connection, plan: InsertPlan, part: Slice) -> Outcome:
     job = _native.SqliteJob(plan.native, part)
     try:
-        connection.exec_driver_sql("SELECT fastbulk_run(?)", (job.id,)).close()
+        connection.exec_driver_sql(_RUN, (job.id,)).close()
     except exc.DBAPIError as error:
         _explain(error, job, connection, plan, part)
         raise
