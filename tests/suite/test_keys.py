@@ -142,6 +142,35 @@ def test_a_composite_in_an_object(session):
     assert session.execute(select(Thing.x, Thing.y)).all() == [(1, 2)]
 
 
+def test_a_composite_that_is_none_is_null_in_its_parts(session):
+    """SQLAlchemy's bulk insert raises AttributeError."""
+    Thing = composed()
+    Thing.metadata.create_all(session.connection())
+    fastbulk.insert(session, Thing, [{"point": None}, {"point": Point(1, 2)}])
+    assert session.execute(select(Thing.x, Thing.y)).all() == [(None, None), (1, 2)]
+
+
+@pytest.mark.skipif(not hasattr(hybrid_property, "bulk_dml"), reason="SQLAlchemy 2.1")
+def test_a_hybrid_that_knows_bulk_dml_is_a_key(oracle):
+    class Priced(declarative_base()):
+        __tablename__ = "priced"
+        id = Column(Integer, primary_key=True)
+        net = Column(Integer)
+        tax = Column(Integer)
+
+        @hybrid_property
+        def gross(self):
+            return self.net + self.tax
+
+        @gross.inplace.bulk_dml
+        @classmethod
+        def _gross_bulk_dml(cls, mapping, value):
+            mapping["net"] = value - mapping["tax"]
+
+    rows = [{"gross": 12, "tax": 2}, {"tax": 3, "gross": 10}, {"net": 1}]
+    oracle(Priced).check(Priced, rows, returning=[Priced.net, Priced.tax])
+
+
 def test_a_deferred_column_is_a_key(oracle):
     Thing = model(name=deferred(Column(String)))
     oracle(Thing).check(Thing, [{"name": "Ann"}], returning=Thing.name)

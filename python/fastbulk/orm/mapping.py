@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Table, exc, inspect, null
@@ -20,11 +20,15 @@ from .returning import Returning, compile_returning, is_entity
 from .sql import Renderer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy import Column
     from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import InstanceState
+
+
+#: Changes a row in place.
+Setter: TypeAlias = "Callable[[dict[str, Any]], Any]"
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ class Adapter:
         """An adapter for rows of that mapper; ``unknown`` is ``"raise"`` or ``"ignore"``."""
         self.mapper = mapper
         self.names = _column_attributes(mapper)
+        self.setters: dict[str, Setter] = {}
         if unknown not in {"raise", "ignore"}:
             raise exc.ArgumentError(f"unknown is 'raise' or 'ignore', got {unknown!r}")
         self.ignore = unknown == "ignore"
@@ -223,35 +228,47 @@ class Adapter:
 
     def mapping(self, row: MappingABC[Any, Any], position: int) -> dict[str, Any]:
         given: dict[str, Any] = {}
+        derived: list[tuple[str, Any]] = []
         for key, value in row.items():
-            for name, part in self.resolve(key, value, position):
-                given[name] = part
+            name = self.resolve(key, position)
+            if name in self.names:
+                given[name] = value
+            elif name is not None:
+                derived.append((name, value))
+        for name, value in derived:
+            given[name] = value
+            self.setters[name](given)
+            given.pop(name, None)
         return given
 
-    def resolve(self, key: Any, value: Any, position: int) -> Sequence[tuple[str, Any]]:
-        """The plain attributes, and their values, that a key stands for."""
+    def resolve(self, key: Any, position: int) -> str | None:
+        """The attribute that a key stands for: one of ``names``, or one with a setter."""
         name = key
         if isinstance(key, InstrumentedAttribute) and issubclass(self.mapper.class_, key.class_):
             name = key.key
         if not isinstance(name, str):
-            return self.unknown(key, position)
+            self.unknown(key, position)
+            return None
         name = str.__str__(name)  # native code knows exact strings only
         if name in self.names:
-            return [(name, value)]
+            return name
         if name in self.mapper.synonyms:
-            return self.resolve(self.mapper.synonyms[name].name, value, position)
-        if name in self.mapper.composites:
-            return _composite(self.mapper, name, value).items()  # type: ignore[return-value]
+            return self.resolve(self.mapper.synonyms[name].name, position)
         if name in self.mapper.relationships and not self.ignore:
             raise exc.ArgumentError(
                 f"row {position}: {name!r} is a relationship, and a bulk insert saves none; "
                 "give the foreign key's attribute instead"
             )
-        return self.unknown(key, position)
+        if name not in self.setters and (setter := _setter(self.mapper, name)) is not None:
+            self.setters[name] = setter
+        if name in self.setters:
+            return name
+        self.unknown(key, position)
+        return None
 
-    def unknown(self, key: Any, position: int) -> Sequence[tuple[str, Any]]:
+    def unknown(self, key: Any, position: int) -> None:
         if self.ignore:
-            return ()
+            return
         near = difflib.get_close_matches(str(key), self.names, n=3)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise exc.ArgumentError(
@@ -300,17 +317,18 @@ def _is_mapped(row: Any) -> bool:
     return not isinstance(row, type) and hasattr(row, "_sa_instance_state")
 
 
-def _composite(mapper: Mapper[Any], name: str, value: Any) -> dict[str, Any]:
-    """The parts of a composite value by attribute name, as SQLAlchemy's bulk insert takes them."""
-    composite = mapper.composites[name]
-    parts: dict[str, Any] = {name: value}
-    descriptor = getattr(mapper.class_, name)
-    if hasattr(descriptor, "_bulk_dml_setter"):
-        descriptor._bulk_dml_setter(name)(parts)
-    else:  # SQLAlchemy 2.0
-        composite._populate_composite_bulk_save_mappings_fn()(parts)
-    parts.pop(name, None)
-    return parts
+def _setter(mapper: Mapper[Any], name: str) -> Setter | None:
+    """What writes a composite's or a hybrid's value into a row of plain attributes."""
+    if name in mapper.composites:
+        composite = mapper.composites[name]
+        write: Setter = composite._populate_composite_bulk_save_mappings_fn()
+        nothing = {part.key: None for part in composite.props}
+        return lambda row: write(row) if row[name] is not None else row.update(nothing)
+    hybrid = mapper.all_orm_descriptors.get(name)
+    if getattr(hybrid, "bulk_dml_setter", None) is None:  # SQLAlchemy 2.0 has none
+        return None
+    setter: Setter = getattr(mapper.class_, name)._bulk_dml_setter(name)
+    return setter
 
 
 def _a(row: Any) -> str:
