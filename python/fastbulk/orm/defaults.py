@@ -62,11 +62,11 @@ def default_of(column: Column[Any], mapper: Mapper[Any], render: Renderer) -> di
         A SQL expression can't be rendered without parameters.
     """
     if column is mapper.version_id_col and mapper.version_id_generator is not False:
-        generate = mapper.version_id_generator
+        generate: Any = mapper.version_id_generator
         return {"default_call": lambda context: generate(None), "forced": True}
     if mapper._set_polymorphic_identity and column is mapper.polymorphic_on:
         return {"default": mapper.polymorphic_identity}
-    default = column.default
+    default: Any = column.default
     if default is None:
         return {"omit": column.server_default is not None or column.computed is not None}
     if isinstance(default, Sequence):

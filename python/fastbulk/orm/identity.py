@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import loading
@@ -34,7 +34,9 @@ class _CursorMetaData(SimpleResultMetaData):
     def __init__(self, returning: Returning) -> None:
         super().__init__(returning.names, extra=returning.objects)
 
-    def _index_for_key(self, key: Any, raiseerr: bool = True) -> int | None:
+    def _index_for_key(  # type: ignore[override]
+        self, key: Any, raiseerr: bool = True
+    ) -> int | None:
         # Loaders ask for what need not be there: SQL expressions of column_property.
         if not raiseerr and key not in self._keymap:
             return None
@@ -82,8 +84,8 @@ def load(
         returning.compile_state.select_statement,
         returning.statement,
         {},
-        session,
-        load_options,
+        cast("Session", session),
+        cast("Any", load_options),
         execution_options,
         {},
     )

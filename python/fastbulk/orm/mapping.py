@@ -211,6 +211,13 @@ class Adapter:
         self.ignore = unknown == "ignore"
 
     def __call__(self, row: Any, position: int) -> dict[str, Any]:
+        """The row, which is the input's at that position, as a dict of plain attribute names.
+
+        Raises
+        ------
+        sqlalchemy.exc.ArgumentError
+            It is no row, or has a key that means nothing.
+        """
         if isinstance(row, MappingABC):
             return self.mapping(row, position)
         if isinstance(row, self.mapper.class_) or _is_mapped(row):
@@ -227,6 +234,7 @@ class Adapter:
         )
 
     def mapping(self, row: MappingABC[Any, Any], position: int) -> dict[str, Any]:
+        """A mapping whose keys are attributes or their names."""
         given: dict[str, Any] = {}
         derived: list[tuple[str, Any]] = []
         for key, value in row.items():
@@ -244,7 +252,9 @@ class Adapter:
     def resolve(self, key: Any, position: int) -> str | None:
         """The attribute that a key stands for: one of ``names``, or one with a setter."""
         name = key
-        if isinstance(key, InstrumentedAttribute) and issubclass(self.mapper.class_, key.class_):
+        if isinstance(key, InstrumentedAttribute) and any(
+            key.parent is mapper for mapper in self.mapper.iterate_to_root()
+        ):
             name = key.key
         if not isinstance(name, str):
             self.unknown(key, position)
@@ -267,6 +277,7 @@ class Adapter:
         return None
 
     def unknown(self, key: Any, position: int) -> None:
+        """Refuses a key, unless such keys are to be ignored."""
         if self.ignore:
             return
         near = difflib.get_close_matches(str(key), self.names, n=3)
@@ -276,6 +287,7 @@ class Adapter:
         )
 
     def mapped_object(self, row: Any, position: int) -> dict[str, Any]:
+        """An object of the class."""
         state = inspect(row)
         if state.session is not None:
             raise exc.ArgumentError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import exc, insert, inspect, null
 from sqlalchemy.orm import Mapper
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .sql import Renderer
 
-ResultProcessor = Callable[[Any], Any] if TYPE_CHECKING else object
+ResultProcessor: TypeAlias = "Callable[[Any], Any]"
 
 
 @dataclass(frozen=True)

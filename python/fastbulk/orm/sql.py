@@ -61,7 +61,8 @@ class Renderer:
         sqlalchemy.exc.CompileError
             The type's ``bind_expression`` has parameters of its own.
         """
-        named = type(self.dialect)(paramstyle="named")
+        dialect: Any = type(self.dialect)
+        named = dialect(paramstyle="named")
         compiled = bindparam(_VALUE, type_=column.type).compile(dialect=named)
         if set(compiled.params) != {_VALUE}:
             raise exc.CompileError(f"the type of {column} binds parameters of its own")
