@@ -1,11 +1,16 @@
 //! The one place where running native code looks back at Python: Ctrl-C and the clock.
+#![allow(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 /// How long a native loop may run before it looks for a signal.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// In less time a signal is not likely to have come.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Asks Python for a pending signal now and then, from code that runs without the GIL.
 pub struct Gate {
@@ -26,6 +31,28 @@ impl Gate {
             return Ok(());
         }
         self.last = Instant::now();
-        Python::attach(|py| py.check_signals())
+        check_signals()
     }
+
+    /// The same at the end of the work: what is seen here can still be undone. Later the exception
+    /// would come up in the code that called the driver, which gives up the connection then.
+    pub fn at_end(&self) -> PyResult<()> {
+        if self.last.elapsed() < MOMENT {
+            return Ok(());
+        }
+        check_signals()
+    }
+}
+
+/// Takes the GIL itself: a driver's C code released it, of which `PyO3` knows nothing. With a call
+/// of ours further up on this thread's stack (rows whose generator loads other rows),
+/// `Python::attach` alone would believe that the GIL is still held.
+#[allow(clippy::redundant_closure_for_method_calls)] // the method alone is not general enough
+fn check_signals() -> PyResult<()> {
+    // SAFETY: the interpreter runs, for a driver called us; each state is given back once.
+    let state = unsafe { ffi::PyGILState_Ensure() };
+    let result = Python::attach(|py| py.check_signals());
+    // SAFETY: as above, on the same thread.
+    unsafe { ffi::PyGILState_Release(state) };
+    result
 }

@@ -26,8 +26,8 @@ KNOW_SQLALCHEMY = {
     "verbs.py",
 }
 BACKENDS = {"sqlite", "postgres", "mysql"}
-#: The way to SQLite's handle, and texts that SQLite borrows.
-MAY_BE_UNSAFE = {"src/sqlite/entry.rs", "src/sqlite/bind.rs"}
+#: The way to SQLite's handle, texts that SQLite borrows, and the GIL that a driver released.
+MAY_BE_UNSAFE = {"src/sqlite/entry.rs", "src/sqlite/bind.rs", "src/gate.rs"}
 READS_PYTHON = re.compile(
     r"\.extract(\(|::)|\.try_iter\(|\bcast(_exact|_into|_into_exact)?::<Py|instance_of::<|"
     r"\.is_instance\(|\.get_item\(|\.call_method"
@@ -88,7 +88,7 @@ def test_only_the_input_reads_python_objects(path):
 
 
 @pytest.mark.parametrize("path", RUST, ids=name)
-def test_unsafe_code_stands_in_two_files(path):
+def test_unsafe_code_stands_in_few_files(path):
     if name(path) not in MAY_BE_UNSAFE:
         assert not re.search(r"\bunsafe\b|allow\(unsafe_code\)", code(path))
 

@@ -85,6 +85,24 @@ def test_a_thousand_calls_leave_nothing(engine, Thing):
     assert resident_bytes() - resident < 8 << 20
 
 
+@linux
+def test_rows_of_ever_new_shapes_take_little_memory(engine):
+    """Each shape is a statement, and SQLite's statements are large."""
+    Thing = model(**{f"c{i}": Column(Integer, server_default="1") for i in range(20)})
+    Thing.metadata.create_all(engine)
+    rows = [{f"c{i}": n for i in range(20) if n >> i % 15 & 1} for n in range(20_000)]
+    fastbulk.insert(engine, Thing, rows[:1_000])
+    resident = resident_bytes()
+    peak = 0
+
+    def watch(done, total):
+        nonlocal peak
+        peak = max(peak, resident_bytes())
+
+    fastbulk.insert(engine, Thing, rows, progress=watch)
+    assert peak - resident < 40 << 20
+
+
 def test_calls_leave_no_python_objects(engine, Thing):
     calls(engine, Thing, 5)
     gc.collect()

@@ -17,10 +17,15 @@ use crate::values::{Cell, Series};
 /// A statement of 200 rows takes 0.45 of the time of 200 statements, one of 10 rows 0.53.
 const SIZES: [(usize, usize); 3] = [(200, 3_000), (10, 100), (1, 0)];
 
+/// How many prepared statements are kept, of which each takes some kilobytes.
+const STATEMENTS: usize = 500;
+
 /// Inserts the slice; all of it or, with an error, nothing.
 pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
     handle.execute("SAVEPOINT fastbulk_job")?;
+    let gate = Gate::new();
     let outcome = attempt(handle, plan, slice).and_then(|outcome| {
+        gate.at_end().map_err(interrupted)?;
         // In autocommit this is a COMMIT, which checks deferred constraints.
         handle.execute("RELEASE fastbulk_job")?;
         Ok(outcome)
@@ -32,6 +37,10 @@ pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
         let _ = handle.execute("RELEASE fastbulk_job");
     }
     outcome
+}
+
+fn interrupted(error: pyo3::PyErr) -> Failure {
+    Failure { reason: Reason::Interrupted(error), sql: String::new(), row: None }
 }
 
 /// Many rows at once; if that fails or comes back in disorder, again row by row, which names the
@@ -169,6 +178,10 @@ impl<'p> Pass<'p, '_, '_> {
             return Err(Failure { reason, sql: insert(plan, shape, 1), row: None });
         }
         let key = (shape.clone(), rows);
+        // Rows of ever new shapes: a statement that was used once is not worth its memory.
+        if self.statements.len() >= STATEMENTS && !self.statements.contains_key(&key) {
+            self.statements.clear();
+        }
         let statement = match self.statements.entry(key) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
@@ -184,7 +197,7 @@ impl<'p> Pass<'p, '_, '_> {
         });
         statement.reset();
         result.map_err(|failure| Failure {
-            row: (rows == 1).then_some(row),
+            row: (rows == 1 && is_about_a_row(&failure.reason)).then_some(row),
             sql: insert(plan, shape, 1),
             ..failure
         })?;

@@ -100,6 +100,23 @@ def test_a_generator_that_loads_another_table_natively(session, classes):
     assert (count(session, Source), count(session, Thing)) == (3 * 20_001, COUNT)
 
 
+def test_a_generator_whose_own_load_takes_long(session, classes):
+    """So long that the inner load looks for Ctrl-C, with the outer one still on the stack."""
+    Source, Thing = classes
+    session.connection().exec_driver_sql(
+        "CREATE TRIGGER slow AFTER INSERT ON source BEGIN "
+        "SELECT (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) "
+        "SELECT sum(i) FROM n); END"
+    )
+
+    def generate():
+        fastbulk.insert(session, Source, [{"name": "s"}] * 150)
+        yield {"name": "x"}
+
+    fastbulk.insert(session, Thing, generate())
+    assert (count(session, Source), count(session, Thing)) == (150, 1)
+
+
 def test_a_generator_that_loads_the_same_table_natively(session, classes):
     _, Thing = classes
 

@@ -224,6 +224,21 @@ def test_what_a_trigger_did_before_it_raised_is_undone(sqlite, action, count):
         assert session.scalars(select(Thing.id)).all() == []
 
 
+@pytest.mark.parametrize("count", [1, 2, 60, 300])
+def test_what_a_trigger_did_before_it_dropped_the_row_is_undone(sqlite, count):
+    noting = (
+        "CREATE TRIGGER drop_row BEFORE INSERT ON thing WHEN NEW.name = 'skip' BEGIN "
+        "INSERT INTO log (name) VALUES (NEW.name); SELECT RAISE(IGNORE); END"
+    )
+    Thing, Log = with_trigger(sqlite, noting)
+    rows = [{"name": str(i)} for i in range(count - 1)] + [{"name": "skip"}]
+    with Session(sqlite.ours) as session:
+        with pytest.raises(exc.InvalidRequestError, match="rows were sent"):
+            fastbulk.insert(session, Thing, rows, returning=Thing.id)
+        assert session.scalars(select(Log.name)).all() == []
+        assert session.scalars(select(Thing.id)).all() == []
+
+
 @pytest.mark.parametrize("count", [1, 10, 60, 300])
 @pytest.mark.parametrize("columns", [["id"], ["id", "name"]])
 def test_a_trigger_that_inserts_into_the_same_table(sqlite, count, columns):
