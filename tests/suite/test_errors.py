@@ -26,7 +26,6 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     Uuid,
-    create_engine,
     exc,
     func,
     insert,
@@ -404,49 +403,3 @@ def test_a_missing_column(databases):
     Thing = model(name=Column(String))
     databases.execute("CREATE TABLE thing (id INTEGER PRIMARY KEY)")
     databases.check(Thing, [{"name": "x"}])
-
-
-def test_a_database_that_may_not_be_written(databases):
-    Thing = model(name=Column(String))
-    databases.create(Thing)
-    with Session(databases.ours) as session:
-        session.connection().exec_driver_sql("PRAGMA query_only = ON")
-        with pytest.raises(exc.OperationalError, match="readonly"):
-            session.execute(insert(Thing), [{"name": "x"}])
-        with pytest.raises(exc.OperationalError, match="readonly"):
-            fastbulk.insert(session, Thing, [{"name": "x"}])
-        session.connection().exec_driver_sql("PRAGMA query_only = OFF")
-
-
-@pytest.mark.parametrize("nullable", [False, True])
-def test_a_full_database(oracle, nullable):
-    Thing = model(data=Column(LargeBinary, nullable=nullable))
-    databases = oracle(Thing)
-    with Session(databases.ours) as session:
-        session.execute(insert(Thing), [{"data": b"before"}])
-        session.connection().exec_driver_sql("PRAGMA max_page_count = 200")
-        with pytest.raises(exc.OperationalError, match="full"):
-            fastbulk.insert(session, Thing, [{"data": bytes(1_000)}] * 5_000)
-        # SQLite may have ended the transaction; it does so with SQLAlchemy's insert too.
-        session.rollback()
-        fastbulk.insert(session, Thing, [{"data": b"later"}])
-        session.commit()
-        assert stored(session, Thing.data) == [b"later"]
-
-
-def test_a_locked_database(tmp_path):
-    url = f"sqlite:///{tmp_path / 'locked.db'}"
-    engine, other = (create_engine(url, connect_args={"timeout": 0.1}) for _ in range(2))
-    Thing = model(name=Column(String))
-    Thing.metadata.create_all(engine)
-    with other.begin() as connection, Session(engine) as session:
-        connection.execute(insert(Thing), [{"name": "other"}])
-        error = error_of(lambda: fastbulk.insert(session, Thing, [{"name": "x"}]))
-        assert "database is locked" in str(error)
-        assert place(error) == (None, None, None)
-        connection.commit()
-        fastbulk.insert(session, Thing, [{"name": "x"}])
-        session.commit()
-        assert stored(session, Thing.name) == ["other", "x"]
-    engine.dispose()
-    other.dispose()

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    create_engine,
     event,
     exc,
     insert,
@@ -520,3 +521,49 @@ def test_a_virtual_table(sqlite: Oracle):
         assert fastbulk.insert(session, Thing, [{"name": f"n{i}"} for i in range(300)]).rowcount
         found = session.scalars(text("SELECT name FROM thing WHERE thing MATCH 'n250'")).all()
         assert found == ["n250"]
+
+
+def test_a_database_that_may_not_be_written(sqlite):
+    Thing = model(name=Column(String))
+    sqlite.create(Thing)
+    with Session(sqlite.ours) as session:
+        session.connection().exec_driver_sql("PRAGMA query_only = ON")
+        with pytest.raises(exc.OperationalError, match="readonly"):
+            session.execute(insert(Thing), [{"name": "x"}])
+        with pytest.raises(exc.OperationalError, match="readonly"):
+            fastbulk.insert(session, Thing, [{"name": "x"}])
+        session.connection().exec_driver_sql("PRAGMA query_only = OFF")
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+def test_a_full_database(sqlite, nullable):
+    Thing = model(data=Column(LargeBinary, nullable=nullable))
+    sqlite.create(Thing)
+    with Session(sqlite.ours) as session:
+        session.execute(insert(Thing), [{"data": b"before"}])
+        session.connection().exec_driver_sql("PRAGMA max_page_count = 200")
+        with pytest.raises(exc.OperationalError, match="full"):
+            fastbulk.insert(session, Thing, [{"data": bytes(1_000)}] * 5_000)
+        # SQLite may have ended the transaction; it does so with SQLAlchemy's insert too.
+        session.rollback()
+        fastbulk.insert(session, Thing, [{"data": b"later"}])
+        session.commit()
+        assert session.scalars(select(Thing.data)).all() == [b"later"]
+
+
+def test_a_locked_database(tmp_path):
+    url = f"sqlite:///{tmp_path / 'locked.db'}"
+    engine, other = (create_engine(url, connect_args={"timeout": 0.1}) for _ in range(2))
+    Thing = model(name=Column(String))
+    Thing.metadata.create_all(engine)
+    with other.begin() as connection, Session(engine) as session:
+        connection.execute(insert(Thing), [{"name": "other"}])
+        error = error_of(lambda: fastbulk.insert(session, Thing, [{"name": "x"}]))
+        assert "database is locked" in str(error)
+        assert place(error) == (None, None, None)
+        connection.commit()
+        fastbulk.insert(session, Thing, [{"name": "x"}])
+        session.commit()
+        assert session.scalars(select(Thing.name)).all() == ["other", "x"]
+    engine.dispose()
+    other.dispose()
