@@ -20,6 +20,7 @@ from sqlalchemy import Column, Integer, String, create_engine, exc, func, select
 from sqlalchemy.orm import Session
 
 import fastbulk
+from fastbulk.orm.mapping import InsertPlan
 from oracle import model
 
 ROWS = [{"name": f"n{i}", "size": i if i % 3 else None} for i in range(300)]
@@ -145,6 +146,18 @@ def test_classes_are_not_kept(engine):
         del Thing
     gc.collect()
     assert [reference() for reference in kept] == [None] * 3
+
+
+def test_plans_of_many_tenants_are_not_all_kept(engine, Thing):
+    def plans():
+        return sum(isinstance(thing, InsertPlan) for thing in gc.get_objects())
+
+    before = plans()
+    for tenant in range(300):
+        schemas = {"schema_translate_map": {f"tenant{tenant}": None}}
+        fastbulk.insert(engine.execution_options(**schemas), Thing, ROWS[:1])
+    assert plans() - before <= 100
+    assert count(engine, Thing) == 300
 
 
 def test_rows_are_not_kept(engine, Thing):

@@ -174,6 +174,19 @@ def test_a_callable_that_queries_its_own_connection(oracle):
     check(oracle, default=default)
 
 
+def test_a_callable_that_loads_another_table(oracle):
+    Log = model(table="log", value=Column(String))
+
+    def default(context):
+        fastbulk.insert(context.connection, Log, [{"value": "x"}] * 20)
+        return "x"
+
+    Thing = model(value=Column(String, default=default))
+    databases = oracle(Thing)
+    databases.create(Log)
+    databases.check(Thing, [{}, {"value": "y"}, {}])
+
+
 @pytest.mark.parametrize(
     "expression",
     [

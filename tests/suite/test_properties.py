@@ -25,7 +25,7 @@ from sqlalchemy import (
     Uuid,
     func,
     insert,
-    literal,
+    literal_column,
     text,
 )
 from sqlalchemy.exc import IntegrityError
@@ -88,7 +88,7 @@ def columns(draw, number: int):
     if kind == "both":
         arguments["default"] = lambda context: None
     elif kind == "sql":
-        arguments["default"] = func.coalesce(None, literal(number), type_=value_type)
+        arguments["default"] = func.coalesce(None, literal_column(server), type_=value_type)
     return Column(f"the {number}", value_type, **arguments), values
 
 
@@ -98,6 +98,9 @@ def cases(draw) -> Case:
     names = [f"c{number}" for number in range(len(drawn))]
     Thing = model(**{name: column for name, (column, _) in zip(names, drawn, strict=True)})
     cells = {name: st.none() | values for name, (_, values) in zip(names, drawn, strict=True)}
+    if draw(st.booleans()):
+        # Some keys are given, and some of these clash with one another or with generated ones.
+        cells["id"] = st.none() | st.integers(-5, 400)
     row = st.fixed_dictionaries({}, optional=cells).flatmap(
         lambda row: st.permutations(list(row.items())).map(dict)
     )

@@ -75,6 +75,9 @@ class InsertPlan:
 #: Where the class keeps its plans: they refer to it, so they have to end with it.
 _INFO = "fastbulk"
 
+#: More plans of one class are not kept: some programs translate schemas for thousands of tenants.
+_MANY = 100
+
 
 def mapper_of(model: Any) -> Mapper[Any]:
     """The mapper of a mapped class.
@@ -132,6 +135,8 @@ def insert_plan(
         return plan
     plan = _make_plan(mapper, dialect, request, driver_adapt)
     if cacheable and not request.options:
+        if len(plans) >= _MANY:
+            plans.clear()
         plans[key] = plan
     return plan
 
