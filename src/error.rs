@@ -23,6 +23,9 @@ pub enum Error {
     Row { row: usize, key: String, value: Option<Py<PyAny>>, reason: String, cause: Option<PyErr> },
     #[error(transparent)]
     Python(#[from] PyErr),
+    /// A value or row needs Python code, which runs on the caller's thread alone.
+    #[error("Python code is needed")]
+    Foreign,
     /// A fault of fastbulk's own code.
     #[error("{0}")]
     Internal(String),
@@ -35,6 +38,7 @@ impl From<Error> for PyErr {
                 RowError::new_err((row, key, value, reason, cause))
             }
             Error::Python(error) => error,
+            Error::Foreign => PyRuntimeError::new_err(error.to_string()),
             Error::Internal(message) => PyRuntimeError::new_err(message),
         }
     }

@@ -136,6 +136,8 @@ pub struct Plan {
     pub returning: Vec<String>,
     /// A generated integer key, which orders the rows: its positions in `columns` and `returning`.
     pub sentinel: Option<(usize, usize)>,
+    /// Nothing but that key is returned.
+    pub returns_key_only: bool,
     /// The object that stands for an explicit NULL.
     pub null: Py<PyAny>,
     /// Classes of SQL expressions: no value of a row may be one.
@@ -147,8 +149,8 @@ pub struct Plan {
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (*, schema, table, sql_table, columns, returning, sentinel, null,
-                        expressions, adapt))]
+    #[pyo3(signature = (*, schema, table, sql_table, columns, returning, sentinel,
+                        returns_key_only, null, expressions, adapt))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -158,6 +160,7 @@ impl Plan {
         columns: Vec<Py<Column>>,
         returning: Vec<String>,
         sentinel: Option<(usize, usize)>,
+        returns_key_only: bool,
         null: Py<PyAny>,
         expressions: Py<PyTuple>,
         adapt: Option<Py<PyAny>>,
@@ -177,6 +180,7 @@ impl Plan {
             index: index.unbind(),
             returning,
             sentinel,
+            returns_key_only,
             null,
             expressions,
             adapt,

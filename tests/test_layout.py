@@ -26,8 +26,14 @@ KNOW_SQLALCHEMY = {
     "verbs.py",
 }
 BACKENDS = {"sqlite", "postgres", "mysql"}
-#: The way to SQLite's handle, texts that SQLite borrows, and the GIL that a driver released.
-MAY_BE_UNSAFE = {"src/sqlite/entry.rs", "src/sqlite/bind.rs", "src/gate.rs"}
+#: The way to SQLite's handle, texts that SQLite borrows, rows that SQLite reads, and the GIL that
+#: a driver released.
+MAY_BE_UNSAFE = {
+    "src/sqlite/entry.rs",
+    "src/sqlite/bind.rs",
+    "src/sqlite/feed.rs",
+    "src/gate.rs",
+}
 READS_PYTHON = re.compile(
     r"\.extract(\(|::)|\.try_iter\(|\bcast(_exact|_into|_into_exact)?::<Py|instance_of::<|"
     r"\.is_instance\(|\.get_item\(|\.call_method"

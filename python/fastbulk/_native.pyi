@@ -64,6 +64,7 @@ class Plan:
         columns: Sequence[Column],
         returning: Sequence[str],
         sentinel: tuple[int, int] | None,
+        returns_key_only: bool,
         null: object,
         expressions: tuple[type, ...],
         adapt: Callable[[Any], Any] | None,

@@ -29,6 +29,16 @@ impl<'h> Handle<'h> {
         Self { raw, call: PhantomData }
     }
 
+    pub(super) fn raw(&self) -> *mut ffi::sqlite3 {
+        self.raw.as_ptr()
+    }
+
+    /// The rowid of the last row that an INSERT on this connection made.
+    pub fn last_rowid(&self) -> i64 {
+        // SAFETY: the handle is open (see `new`).
+        unsafe { ffi::sqlite3_last_insert_rowid(self.raw.as_ptr()) }
+    }
+
     pub fn failure(&self, code: c_int, sql: &str) -> Failure {
         // SAFETY: the handle is open (see `new`); the message is copied before the next call.
         let (code, message) = unsafe {

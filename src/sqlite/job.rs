@@ -1,21 +1,27 @@
 //! One slice into one table: the loop over prepared statements, inside a savepoint.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use super::bind::{Handle, Statement};
 use super::decode::{Collector, ascends};
 use super::encode::{Encoded, encode};
 use super::error::{Failure, Reason, Result};
-use super::sql::{COLUMNS_WITH_DEFAULT, Place, Shape, insert};
+use super::feed::{Module, TABLE};
+use super::sql::{
+    COLUMNS_WITH_DEFAULT, Place, Shape, insert, insert_from, is_plain_table, keys_of_rowids,
+};
 use crate::gate::Gate;
 use crate::output::Outcome;
 use crate::plan::{Absent, Plan};
 use crate::slice::Slice;
-use crate::values::{Cell, Series};
+use crate::values::{Cell, Series, Values};
 
-/// Rows per statement, and from how many rows on it pays to prepare such a statement.
-/// A statement of 200 rows takes 0.45 of the time of 200 statements, one of 10 rows 0.53.
-const SIZES: [(usize, usize); 3] = [(200, 3_000), (10, 100), (1, 0)];
+/// From how many rows on it pays to have the rows read as a table, by one statement.
+const FEED_FROM: usize = 200;
+
+/// Rows per statement below that, and from how many rows on it pays to prepare such a statement.
+const SIZES: [(usize, usize); 2] = [(10, 50), (1, 0)];
 
 /// How many prepared statements are kept, of which each takes some kilobytes.
 const STATEMENTS: usize = 500;
@@ -46,7 +52,7 @@ fn interrupted(error: pyo3::PyErr) -> Failure {
 /// Many rows at once; if that fails or comes back in disorder, again row by row, which names the
 /// bad row and can't mix rows up.
 fn attempt(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
-    let first = Insert::new(handle, plan, slice)?.run(&SIZES);
+    let first = Insert::new(handle, plan, slice)?.run(Effort::Together);
     let failure = match first {
         Ok((outcome, true)) => return Ok(outcome),
         Ok((_, false)) => None,
@@ -62,7 +68,7 @@ fn attempt(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
     {
         return Err(failure);
     }
-    let (outcome, _) = Insert::new(handle, plan, slice)?.run(&SIZES[2..])?;
+    let (outcome, _) = Insert::new(handle, plan, slice)?.run(Effort::RowByRow)?;
     failure.map_or(Ok(outcome), Err)
 }
 
@@ -73,6 +79,13 @@ fn is_about_a_row(reason: &Reason) -> bool {
         return false;
     };
     matches!(code & 0xff, SQLITE_CONSTRAINT | SQLITE_ERROR | SQLITE_MISMATCH | SQLITE_TOOBIG)
+}
+
+/// How many rows a statement takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    Together,
+    RowByRow,
 }
 
 /// One pass over a slice.
@@ -90,8 +103,16 @@ impl<'h, 'd> Insert<'h, 'd> {
     }
 
     /// The outcome, and whether its rows certainly stand in the order of the slice.
-    fn run(&self, sizes: &[(usize, usize)]) -> Result<(Outcome, bool)> {
+    fn run(&self, effort: Effort) -> Result<(Outcome, bool)> {
         let encoded: Vec<_> = self.slice.columns.iter().map(encode).collect();
+        // A trigger may be slow, and Ctrl-C is seen between two statements only.
+        let may_feed = effort == Effort::Together
+            && self.slice.rows >= FEED_FROM
+            && self.asks_true(&is_plain_table(self.plan))?;
+        if may_feed && let Some(outcome) = self.run_with_rowids(&encoded)? {
+            return Ok((outcome, true));
+        }
+        let mut module = None;
         let mut pass = Pass {
             insert: self,
             encoded: &encoded,
@@ -101,12 +122,80 @@ impl<'h, 'd> Insert<'h, 'd> {
             gate: Gate::new(),
         };
         for (shape, start, end) in self.shapes.runs(self.slice) {
-            pass.run(&shape, start, end, sizes)?;
+            let feeds = may_feed
+                && end - start >= FEED_FROM
+                && !shape.contains(&Place::Expression)
+                && shape.contains(&Place::Bound);
+            if feeds {
+                let module = match &mut module {
+                    Some(module) => module,
+                    empty => empty.insert(Module::new(self.handle, &self.slice.columns, &encoded)?),
+                };
+                pass.feed(module, &shape, start..end)?;
+            } else {
+                pass.run(&shape, start, end, effort)?;
+            }
         }
         let outcome = pass.collector.finish(pass.rowcount);
         self.check(&outcome)?;
-        let in_order = sizes.len() == 1 || self.is_ordered(&outcome);
+        let in_order = effort == Effort::RowByRow || self.is_ordered(&outcome);
         Ok((outcome, in_order))
+    }
+
+    /// The generated keys as the rowids that SQLite tells after each row, where RETURNING would
+    /// give nothing else and cost half as much again. None where that can't be trusted: it takes
+    /// rows that are inserted as they are read, which triggers prevent, and a key that is the
+    /// rowid.
+    fn run_with_rowids(&self, encoded: &'d [Encoded<'d>]) -> Result<Option<Outcome>> {
+        let Some((key, _)) = self.plan.sentinel else { return Ok(None) };
+        let shape = &self.shapes.base;
+        if !self.plan.returns_key_only
+            || shape[key] != Place::Out
+            || !self.shapes.splitting.is_empty()
+            || shape.contains(&Place::Expression)
+            || !shape.contains(&Place::Bound)
+        {
+            return Ok(None);
+        }
+        let mut module = Module::new(self.handle, &self.slice.columns, encoded)?;
+        module.set(0..self.slice.rows, true);
+        let sql = insert_from(self.plan, shape, TABLE, false);
+        let ran = Statement::prepare(self.handle, &sql).and_then(|mut statement| statement.run());
+        ran.map_err(|failure| fed(failure, &mut module, insert(self.plan, shape, 1)))?;
+        let rowcount = self.handle.changes();
+        let rowids = module.take_rowids();
+        if rowcount == self.slice.rows as u64 && self.are_keys(key, &rowids)? {
+            let values = Values::Int(rowids.into());
+            let series = Series { values, validity: None, given: None };
+            return Ok(Some(Outcome { rowcount, rows: self.slice.rows, columns: vec![series] }));
+        }
+        self.handle.execute("ROLLBACK TO fastbulk_job")?;
+        Ok(None)
+    }
+
+    fn asks_true(&self, sql: &str) -> Result<bool> {
+        let mut statement = Statement::prepare(self.handle, sql)?;
+        statement.bind_text(1, self.plan.table.as_bytes())?;
+        Ok(statement.step()? && statement.column(0) == Cell::Int(1))
+    }
+
+    /// One rowid per row, each greater than the one before, and the key is the rowid.
+    fn are_keys(&self, key: usize, rowids: &[i64]) -> Result<bool> {
+        let (Some(&first), Some(&last)) = (rowids.first(), rowids.last()) else { return Ok(false) };
+        if rowids.len() != self.slice.rows || rowids.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Ok(false);
+        }
+        let mut statement = Statement::prepare(self.handle, &keys_of_rowids(self.plan, key))?;
+        statement.bind_int(1, first)?;
+        statement.bind_int(2, last)?;
+        let mut found = 0;
+        while statement.step()? {
+            if statement.column(0) != statement.column(1) {
+                return Ok(false);
+            }
+            found += 1;
+        }
+        Ok(found == 1 + i32::from(first != last))
     }
 
     fn check(&self, outcome: &Outcome) -> Result<()> {
@@ -142,6 +231,14 @@ impl<'h, 'd> Insert<'h, 'd> {
     }
 }
 
+/// What ended a statement that read the rows as a table.
+fn fed(failure: Failure, module: &mut Module<'_>, sql: String) -> Failure {
+    match module.take_interrupt() {
+        Some(error) => Failure { reason: Reason::Interrupted(error), sql, row: None },
+        None => Failure { sql, ..failure },
+    }
+}
+
 /// The moving parts of a pass.
 struct Pass<'p, 'h, 'd> {
     insert: &'p Insert<'h, 'd>,
@@ -153,14 +250,12 @@ struct Pass<'p, 'h, 'd> {
 }
 
 impl<'p> Pass<'p, '_, '_> {
-    fn run(
-        &mut self,
-        shape: &Shape,
-        start: usize,
-        end: usize,
-        sizes: &[(usize, usize)],
-    ) -> Result<()> {
+    fn run(&mut self, shape: &Shape, start: usize, end: usize, effort: Effort) -> Result<()> {
         let mut row = start;
+        let sizes = match effort {
+            Effort::Together => SIZES.as_slice(),
+            Effort::RowByRow => &SIZES[1..],
+        };
         for &(size, from) in sizes {
             let size = self.insert.fitting(shape, size);
             while end - row >= size.max(1) && end - start >= from {
@@ -168,6 +263,23 @@ impl<'p> Pass<'p, '_, '_> {
                 row += size;
             }
         }
+        Ok(())
+    }
+
+    /// One statement for all these rows.
+    fn feed(&mut self, module: &mut Module<'_>, shape: &Shape, rows: Range<usize>) -> Result<()> {
+        let Insert { handle, plan, .. } = *self.insert;
+        module.set(rows, false);
+        let mut statement = Statement::prepare(handle, &insert_from(plan, shape, TABLE, true))?;
+        let stepped = loop {
+            match statement.step() {
+                Ok(true) => self.collector.take(&statement),
+                Ok(false) => break Ok(()),
+                Err(failure) => break Err(failure),
+            }
+        };
+        stepped.map_err(|failure| fed(failure, module, insert(plan, shape, 1)))?;
+        self.rowcount += handle.changes();
         Ok(())
     }
 
@@ -239,7 +351,7 @@ fn bind_column<'p>(
     statement: &mut Statement<'_, 'p>,
     series: &Series,
     encoded: &'p Encoded<'_>,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     index: impl Fn(usize) -> i32,
 ) -> Result<()> {
     macro_rules! bind_each {

@@ -1,6 +1,6 @@
 //! SQLite: the work runs on the session's own `sqlite3*`.
 //!
-//! `entry` is the way to the handle, `bind` the statement, `sql` the text, `encode` and `decode`
+//! `entry` is the way to the handle, `bind` a statement with parameters, `feed` a slice as a table, `sql` the text, `encode` and `decode`
 //! the values, `job` the loop, `error` what the library said.
 
 pub mod bind;
@@ -8,5 +8,6 @@ pub mod decode;
 pub mod encode;
 pub mod entry;
 pub mod error;
+pub mod feed;
 pub mod job;
 pub mod sql;

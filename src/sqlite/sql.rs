@@ -24,22 +24,43 @@ pub type Shape = Vec<Place>;
 ///
 /// A shape without any column has `DEFAULT VALUES`, which takes one row.
 pub fn insert(plan: &Plan, shape: &[Place], rows: usize) -> String {
-    let mut sql = format!("INSERT INTO {}", plan.sql_table);
+    let Some(mut sql) = insert_into(plan, shape) else {
+        return format!("INSERT INTO {} DEFAULT VALUES{}", plan.sql_table, returning(plan));
+    };
+    let row = row(plan, shape);
+    let _ = write!(sql, "VALUES {row}");
+    for _ in 1..rows {
+        sql.push_str(", ");
+        sql.push_str(&row);
+    }
+    sql + &returning(plan)
+}
+
+/// `INSERT INTO t (a, b) SELECT c0, c1 FROM fastbulk_rows`, for a shape of parameters alone.
+pub fn insert_from(plan: &Plan, shape: &[Place], table: &str, with_returning: bool) -> String {
+    let values: Vec<_> = (0..shape.len())
+        .filter(|&column| shape[column] == Place::Bound)
+        .map(|column| plan.column(column).value_sql(&format!("{table}.c{column}")))
+        .collect();
+    let returning = if with_returning { returning(plan) } else { String::new() };
+    let into = insert_into(plan, shape).unwrap_or_default();
+    format!("{into}SELECT {} FROM {table}{returning}", values.join(", "))
+}
+
+/// `INSERT INTO t (a, b) `; None without columns.
+fn insert_into(plan: &Plan, shape: &[Place]) -> Option<String> {
     let names: Vec<_> = present(plan, shape).map(|(column, _)| column.sql_name.as_str()).collect();
     if names.is_empty() {
-        sql.push_str(" DEFAULT VALUES");
-    } else {
-        let row = row(plan, shape);
-        let _ = write!(sql, " ({}) VALUES {row}", names.join(", "));
-        for _ in 1..rows {
-            sql.push_str(", ");
-            sql.push_str(&row);
-        }
+        return None;
     }
-    if !plan.returning.is_empty() {
-        let _ = write!(sql, " RETURNING {}", plan.returning.join(", "));
+    Some(format!("INSERT INTO {} ({}) ", plan.sql_table, names.join(", ")))
+}
+
+fn returning(plan: &Plan) -> String {
+    if plan.returning.is_empty() {
+        return String::new();
     }
-    sql
+    format!(" RETURNING {}", plan.returning.join(", "))
 }
 
 fn row(plan: &Plan, shape: &[Place]) -> String {
@@ -61,6 +82,24 @@ fn present<'a>(
         .enumerate()
         .filter(|(_, place)| **place != Place::Out)
         .map(|(position, place)| (plan.column(position), *place))
+}
+
+/// Whether the name is a table of its schema (not of a temporary one) that has no trigger.
+pub fn is_plain_table(plan: &Plan) -> String {
+    let schema = plan.schema.as_deref().unwrap_or("main").replace('"', "\"\"");
+    format!(
+        "SELECT count(*) FROM \"{schema}\".sqlite_master AS t \
+         WHERE type = 'table' AND lower(name) = lower(?1) \
+         AND NOT EXISTS (SELECT 1 FROM \"{schema}\".sqlite_master \
+                         WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)) \
+         AND NOT EXISTS (SELECT 1 FROM sqlite_temp_master WHERE lower(tbl_name) = lower(?1))"
+    )
+}
+
+/// The key of the rows with these rowids.
+pub fn keys_of_rowids(plan: &Plan, column: usize) -> String {
+    let key = &plan.column(column).sql_name;
+    format!("SELECT {key}, rowid FROM {} WHERE rowid IN (?1, ?2)", plan.sql_table)
 }
 
 /// Names of the columns that have a default in the database or are computed by it.

@@ -165,6 +165,7 @@ def _make_plan(
         columns=columns,
         returning=returned,
         sentinel=sentinel,
+        returns_key_only=sentinel is not None and sentinel[1] == 0 and len(returning.names) == 1,
         null=null(),
         expressions=(ClauseElement, InstrumentedAttribute),
         adapt=driver_adapt,
