@@ -23,6 +23,12 @@ impl Outcome {
         self.rows
     }
 
+    /// What result processors may want to know of the columns: nothing here.
+    #[getter]
+    fn type_codes(&self) -> Option<()> {
+        None
+    }
+
     /// The rows as tuples; `processors` has one callable or None per column.
     #[pyo3(signature = (processors))]
     fn rows<'py>(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 pytest.register_assert_rewrite("oracle")
 
+import servers  # noqa: E402
 from oracle import (  # noqa: E402
     BACKENDS,
     BEFORE_IMPORT,
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that depends on a backend runs on every one, or on those that its mark names."""
+    if "backend" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("only")
+        names = [name for name in BACKENDS if mark is None or name.startswith(mark.args)]
+        metafunc.parametrize("backend", names, indirect=True)
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Backend:
     return BACKENDS[request.param]
 
@@ -35,10 +44,22 @@ def form(request: pytest.FixtureRequest) -> Any:
     return FORMS[request.param]
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.Server]:
+    """A PostgreSQL server, in which each test empties the databases that it uses."""
+    with servers.postgres(options=["-c", "autovacuum=off"]) as server:
+        for name in ("ours", "theirs"):
+            server.execute(f"CREATE DATABASE fastbulk_{name} OWNER {servers.USER}")
+            server.execute(
+                f"ALTER SCHEMA public OWNER TO {servers.USER}", database=f"fastbulk_{name}"
+            )
+        yield server
+
+
 @pytest.fixture
-def databases(backend: Backend, tmp_path: Path) -> Iterator[Oracle]:
+def databases(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Oracle]:
     """Two empty databases of the backend."""
-    oracle = Oracle(backend, tmp_path)
+    oracle = Oracle(backend, request.getfixturevalue(backend.place))
     yield oracle
     oracle.dispose()
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from servers import Server
+
 
 def model(*, table: str = "thing", args: Any = (), **attributes: Any) -> Any:
     """A mapped class in a registry of its own, with a generated key `id` if it brings none."""
@@ -51,8 +53,13 @@ def model(*, table: str = "thing", args: Any = (), **attributes: Any) -> Any:
 class Backend:
     """A database product: how to make an empty database of it, and how to read all of one."""
 
-    engine: Callable[[Path, str], Engine]
+    #: Takes the fixture `place`, and `ours` or `theirs`.
+    engine: Callable[[Any, str], Engine]
     contents: Callable[[Connection], dict[str, Any]]
+    #: The fixture that knows where databases are.
+    place: str = "tmp_path"
+    #: The type of a generated key that stands in a test's own CREATE TABLE.
+    key: str = "INTEGER PRIMARY KEY"
 
 
 def sqlite_memory(folder: Path, name: str) -> Engine:
@@ -102,6 +109,42 @@ def sqlite_contents(connection: Connection) -> dict[str, Any]:
     return contents
 
 
+def postgresql(driver: str) -> Callable[[Server, str], Engine]:
+    def engine(server: Server, name: str) -> Engine:
+        database = f"fastbulk_{name}"
+        url = server.url(driver, database, socket=True)
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(EMPTY)
+        return engine
+
+    return engine
+
+
+#: Much faster than a new database. What a test makes outside this schema it removes itself.
+EMPTY = "DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public"
+
+
+def postgresql_contents(connection: Connection) -> dict[str, Any]:
+    """All rows of all tables as text, as they lie on disk, which is the order of their insert."""
+    # The names of some tables and columns have a % in them.
+    connection = connection.execution_options(no_parameters=True)
+    tables = connection.exec_driver_sql(
+        "SELECT c.oid::regclass::text, array_agg(quote_ident(a.attname) ORDER BY a.attnum) "
+        "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
+        "WHERE c.relkind = 'r' AND c.relnamespace NOT IN "
+        "('pg_catalog'::regnamespace, 'information_schema'::regnamespace) "
+        "AND NOT a.attisdropped GROUP BY c.oid ORDER BY 1"
+    )
+    contents = {}
+    for table, columns in tables.all():
+        texts = ", ".join(f"{column}::text" for column in columns)
+        contents[table] = connection.exec_driver_sql(
+            f"SELECT {texts} FROM {table} ORDER BY ctid"
+        ).all()
+    return contents
+
+
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -109,6 +152,12 @@ def quoted(name: str) -> str:
 BACKENDS = {
     "sqlite-memory": Backend(sqlite_memory, sqlite_contents),
     "sqlite-file": Backend(sqlite_file, sqlite_contents),
+    "psycopg": Backend(
+        postgresql("psycopg"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
+    ),
+    "psycopg2": Backend(
+        postgresql("psycopg2"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
+    ),
 }
 #: SQLite that fastbulk can't reach, unless Python loads extensions.
 BEFORE_IMPORT = Backend(sqlite_before_import, sqlite_contents)
@@ -140,10 +189,10 @@ def orig_type(error: BaseException) -> type:
 class Oracle:
     """Two databases with the same tables, `ours` for fastbulk and `theirs` for SQLAlchemy."""
 
-    def __init__(self, backend: Backend, folder: Path) -> None:
+    def __init__(self, backend: Backend, place: Any) -> None:
         self.backend = backend
-        self.ours = backend.engine(folder, "ours")
-        self.theirs = backend.engine(folder, "theirs")
+        self.ours = backend.engine(place, "ours")
+        self.theirs = backend.engine(place, "theirs")
 
     def create(self, model: Any) -> None:
         for engine in (self.ours, self.theirs):

@@ -105,6 +105,7 @@ class Outcome:
     """The rows that a statement returned, and how many it changed."""
 
     rowcount: int
+    type_codes: None
     def __len__(self) -> int: ...
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]: ...
 
@@ -112,17 +113,22 @@ class Outcome:
 class PostgresWriter:
     """Encodes slices for a table as the catalog describes it."""
 
-    def __new__(
-        cls, plan: Plan, targets: Sequence[tuple[str | None, str | None, str | None]]
-    ) -> PostgresWriter: ...
+    def __new__(cls, plan: Plan, targets: Sequence[object]) -> PostgresWriter: ...
     def copy_columns(self, slice: Slice) -> tuple[list[int], int | None]: ...
     def copy_sql(self, columns: Sequence[int]) -> str: ...
     def copy(
-        self, slice: Slice, columns: Sequence[int], *, first: bool, last: bool
+        self,
+        slice: Slice,
+        columns: Sequence[int],
+        start: int,
+        end: int,
+        *,
+        first: bool = True,
+        last: bool = True,
     ) -> list[bytes]: ...
     def insert(self, slice: Slice, start: int, end: int) -> str: ...
 
-def postgres_values(plan: Plan, slice: Slice) -> str: ...
+def postgres_values(plan: Plan, slice: Slice, start: int, end: int) -> str: ...
 
 @final
 class SqliteJob:

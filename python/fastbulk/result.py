@@ -94,4 +94,8 @@ class Result(ChunkedIteratorResult[Any]):
 
 def _rows(returning: Returning, outcomes: Sequence[_native.Outcome]) -> list[tuple[Any, ...]]:
     with cyclic_gc_paused():
-        return [row for outcome in outcomes for row in outcome.rows(returning.processors)]
+        return [
+            row
+            for outcome in outcomes
+            for row in outcome.rows(returning.processors(outcome.type_codes))
+        ]

@@ -6,8 +6,9 @@
 use arrow_buffer::BooleanBuffer;
 
 use super::numeric;
+use super::text::are_numbers;
 use crate::calendar::MICROS_PER_DAY;
-use crate::values::{Series, Strings, Values};
+use crate::values::{Cell, Series, Strings, Tagged, Values};
 
 /// 2000-01-01, from which PostgreSQL counts, in days after 1970-01-01.
 const EPOCH_DAYS: i32 = 10_957;
@@ -32,6 +33,8 @@ pub enum Field<'a> {
     Timestamp(&'a [i64]),
     Uuid(&'a [u128]),
     Numeric(&'a Strings),
+    /// Integers among floats.
+    Number(&'a Tagged),
     /// Every value of the column is NULL.
     Null,
 }
@@ -62,6 +65,7 @@ impl<'a> Field<'a> {
             }
             (Values::Uuid(values), "uuid") => Self::Uuid(values),
             (Values::Decimal(values), "numeric") => Self::Numeric(values),
+            (Values::Dynamic(values), "float8") if are_numbers(values) => Self::Number(values),
             _ => return None,
         })
     }
@@ -85,6 +89,11 @@ impl<'a> Field<'a> {
             Self::Timestamp(values) => sized(out, (values[row] - EPOCH_MICROS).to_be_bytes()),
             Self::Uuid(values) => sized(out, values[row].to_be_bytes()),
             Self::Numeric(values) => number(out, values.get(row))?,
+            Self::Number(values) => match values.get(row) {
+                Cell::Int(value) => sized(out, (value as f64).to_be_bytes()),
+                Cell::Float(value) => sized(out, value.to_be_bytes()),
+                _ => null(out),
+            },
             Self::Null => null(out),
         }
         Ok(())
@@ -144,7 +153,7 @@ fn number(out: &mut Vec<u8>, value: &[u8]) -> Result<(), &'static str> {
 mod tests {
     use super::*;
     use crate::kind::Kind;
-    use crate::values::{Cell, SeriesBuilder};
+    use crate::values::SeriesBuilder;
 
     fn bytes(kind: Kind, cell: Cell<'_>, typname: &str) -> Result<Vec<u8>, &'static str> {
         let mut builder = SeriesBuilder::new(kind, 1);

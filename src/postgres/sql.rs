@@ -3,18 +3,22 @@
 use std::fmt::Write;
 use std::ops::Range;
 
+use pyo3::FromPyObject;
+
 use super::text::{element_type, write_array, write_given, write_literal};
 use crate::plan::{Absent, Plan};
 use crate::slice::Slice;
 
 /// What the catalog says of a column.
-#[derive(Debug)]
+#[derive(Debug, FromPyObject)]
 pub struct Target {
     /// The type's name in `pg_type`, a domain's base type's, or `enum`; None where binary bytes
     /// may not be sent.
     pub binary_type: Option<String>,
-    /// A cast to put before the mapped type's own.
-    pub cast: Option<String>,
+    /// The column's own type, without its length or scale.
+    pub own_type: Option<String>,
+    /// The mapped type casts its parameter, so that its text needs no other cast.
+    pub has_cast: bool,
     /// The SQL that makes the column's value where a row gives none.
     pub default: Option<String>,
 }
@@ -114,7 +118,7 @@ pub fn insert(
 
 /// `INSERT INTO t (a, b) VALUES (1, E'x'), (2, DEFAULT)` for a slice of few rows: it needs nothing
 /// of the catalog. Fails as [`insert`] does.
-pub fn values(plan: &Plan, slice: &Slice) -> Result<String, (usize, usize)> {
+pub fn values(plan: &Plan, slice: &Slice, rows: Range<usize>) -> Result<String, (usize, usize)> {
     let missing =
         |column: usize| slice.columns[column].given.as_ref().map_or(0, |g| g.null_count());
     let columns: Vec<_> = (0..slice.columns.len())
@@ -124,12 +128,13 @@ pub fn values(plan: &Plan, slice: &Slice) -> Result<String, (usize, usize)> {
         .collect();
     let mut sql = format!("INSERT INTO {}", plan.sql_table);
     if columns.is_empty() {
-        let _ = write!(sql, " SELECT FROM generate_series(1, {})", slice.rows);
+        let _ = write!(sql, " SELECT FROM generate_series(1, {})", rows.len());
     } else {
         let names: Vec<_> = columns.iter().map(|&c| plan.column(c).sql_name.as_str()).collect();
         let _ = write!(sql, " ({}) VALUES ", names.join(", "));
-        for row in 0..slice.rows {
-            sql.push_str(if row == 0 { "(" } else { ", (" });
+        let first = rows.start;
+        for row in rows {
+            sql.push_str(if row == first { "(" } else { ", (" });
             for (position, &column) in columns.iter().enumerate() {
                 if position > 0 {
                     sql.push_str(", ");
@@ -176,12 +181,16 @@ fn expression(plan: &Plan, slice: &Slice, target: &Target, column: usize, place:
         return default.to_owned();
     }
     let mut value = format!("v.c{column}");
-    if let (Some(cast), "text") = (&target.cast, element_type(&slice.columns[column])) {
-        let _ = write!(value, "::{cast}");
+    let own_type = target.own_type.as_deref().map(|own| format!("::{own}")).unwrap_or_default();
+    if !target.has_cast && element_type(&slice.columns[column]) == "text" {
+        value.push_str(&own_type);
     }
     let value = plan.column(column).value_sql(&value);
     match place {
-        Place::Masked => format!("CASE WHEN v.g{column} THEN {value} ELSE {default} END"),
+        // Both branches need one type; it has no length, which the assignment checks.
+        Place::Masked => {
+            format!("CASE WHEN v.g{column} THEN ({value}){own_type} ELSE ({default}){own_type} END")
+        }
         _ => value,
     }
 }

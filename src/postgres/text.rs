@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::calendar::{MICROS_PER_DAY, civil, clock};
-use crate::values::{Cell, Series, Values};
+use crate::values::{Cell, Series, Tagged, Values};
 
 /// The element type in which the column's values mean what they are in Python; the statement casts
 /// from it.
@@ -19,14 +19,34 @@ pub fn element_type(series: &Series) -> &'static str {
         Values::Instant(_) => "timestamptz",
         Values::Uuid(_) => "uuid",
         Values::Decimal(_) => "numeric",
-        // The zone of a wall clock among instants is the session's, as it is for a parameter.
-        Values::Dynamic(cells)
-            if (0..cells.len()).any(|row| matches!(cells.get(row), Cell::Instant(_))) =>
-        {
-            "timestamptz"
-        }
+        Values::Dynamic(cells) if are_numbers(cells) => "float8",
         Values::Text(_) | Values::Json(_) | Values::Dynamic(_) | Values::Object(_) => "text",
     }
+}
+
+/// Whether the column has values of several shapes that no one type takes as they are.
+pub fn is_mixed(series: &Series) -> bool {
+    let Values::Dynamic(cells) = &series.values else { return false };
+    let is_null = |row| matches!(cells.get(row), Cell::Null);
+    (0..cells.len()).any(|row| !is_null(row)) && !are_numbers(cells)
+}
+
+/// Whether `double precision` takes all cells without loss, on its way to `numeric` too.
+pub fn are_numbers(cells: &Tagged) -> bool {
+    const EXACT: u64 = 1_000_000_000_000_000;
+    let mut some = false;
+    (0..cells.len()).all(|row| match cells.get(row) {
+        Cell::Null => true,
+        Cell::Float(_) => {
+            some = true;
+            true
+        }
+        Cell::Int(value) => {
+            some = true;
+            value.unsigned_abs() < EXACT
+        }
+        _ => false,
+    }) && some
 }
 
 /// Appends `{...}` with the values of these rows, escaped for `E'...'`.
@@ -70,7 +90,7 @@ fn write_element(cell: Cell<'_>, out: &mut String) -> Result<(), ()> {
             Ok(())
         }
         Cell::Bool(value) => {
-            out.push(if value { 't' } else { 'f' });
+            out.push_str(if value { "true" } else { "false" });
             Ok(())
         }
         Cell::Int(value) => write!(out, "{value}"),

@@ -1,10 +1,14 @@
 //! What Python calls: bytes for COPY, statements for everything else.
 
+use std::ops::Range;
+
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::encode::{Field, NO_NUL, null};
 use super::sql::{self, Place, Target, place};
+use super::text::is_mixed;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::plan::Plan;
@@ -27,13 +31,9 @@ pub struct PostgresWriter {
 
 #[pymethods]
 impl PostgresWriter {
-    /// `targets` has (binary type, cast, default) per column of the plan.
+    /// `targets` has a [`Target`] per column of the plan, as a tuple.
     #[new]
-    fn new(plan: Py<Plan>, targets: Vec<(Option<String>, Option<String>, Option<String>)>) -> Self {
-        let targets = targets
-            .into_iter()
-            .map(|(binary_type, cast, default)| Target { binary_type, cast, default })
-            .collect();
+    fn new(plan: Py<Plan>, targets: Vec<Target>) -> Self {
         Self { plan, targets }
     }
 
@@ -50,18 +50,21 @@ impl PostgresWriter {
         sql::copy(self.plan.get(), &columns)
     }
 
-    /// The slice as COPY data, without the GIL. The first piece of a COPY begins with its header,
-    /// the last one ends it.
-    #[pyo3(signature = (slice, columns, *, first, last))]
+    /// Rows `start..end` of the slice as COPY data, without the GIL. The first piece of a COPY
+    /// begins with its header, the last one ends it.
+    #[pyo3(signature = (slice, columns, start, end, *, first=true, last=true))]
+    #[allow(clippy::too_many_arguments)]
     fn copy<'py>(
         &self,
         py: Python<'py>,
         slice: &Slice,
         columns: Vec<usize>,
+        start: usize,
+        end: usize,
         first: bool,
         last: bool,
     ) -> Result<Vec<Bound<'py, PyBytes>>> {
-        let pieces = py.detach(|| self.encode(slice, &columns, first, last));
+        let pieces = py.detach(|| self.encode(slice, &columns, start..end, first, last));
         let pieces =
             pieces.map_err(|(row, column, reason)| self.refuse(py, slice, row, column, reason))?;
         Ok(pieces.iter().map(|piece| PyBytes::new(py, piece)).collect())
@@ -69,16 +72,29 @@ impl PostgresWriter {
 
     /// The INSERT statement for rows `start..end` of the slice, without the GIL.
     fn insert(&self, py: Python<'_>, slice: &Slice, start: usize, end: usize) -> Result<String> {
-        let sql = py.detach(|| sql::insert(self.plan.get(), slice, &self.targets, start..end));
+        let sql = py.detach(|| {
+            // Of an array all elements have one type; in VALUES each value has its own.
+            if slice.columns.iter().any(is_mixed) {
+                sql::values(self.plan.get(), slice, start..end)
+            } else {
+                sql::insert(self.plan.get(), slice, &self.targets, start..end)
+            }
+        });
         sql.map_err(|(row, column)| self.refuse(py, slice, row, column, NO_NUL))
     }
 }
 
-/// The INSERT..VALUES statement for a slice of few rows.
+/// The INSERT..VALUES statement for rows `start..end` of a slice.
 #[pyfunction]
-pub fn postgres_values(py: Python<'_>, plan: Py<Plan>, slice: &Slice) -> Result<String> {
+pub fn postgres_values(
+    py: Python<'_>,
+    plan: Py<Plan>,
+    slice: &Slice,
+    start: usize,
+    end: usize,
+) -> Result<String> {
     let writer = PostgresWriter { plan, targets: Vec::new() };
-    sql::values(writer.plan.get(), slice)
+    sql::values(writer.plan.get(), slice, start..end)
         .map_err(|(row, column)| writer.refuse(py, slice, row, column, NO_NUL))
 }
 
@@ -104,6 +120,7 @@ impl PostgresWriter {
         &self,
         slice: &Slice,
         columns: &[usize],
+        rows: Range<usize>,
         first: bool,
         last: bool,
     ) -> std::result::Result<Vec<Vec<u8>>, (usize, usize, &'static str)> {
@@ -119,7 +136,7 @@ impl PostgresWriter {
         if first {
             piece.extend_from_slice(HEADER);
         }
-        for row in 0..slice.rows {
+        for row in rows {
             piece.extend_from_slice(&(columns.len() as i16).to_be_bytes());
             for (&column, field) in columns.iter().zip(&fields) {
                 if slice.columns[column].is_null(row) {
@@ -152,7 +169,7 @@ impl PostgresWriter {
             key: self.plan.get().column(column).key.clone(),
             value: output::to_python(py, slice.columns[column].get(row)).ok().map(Bound::unbind),
             reason: reason.to_owned(),
-            cause: None,
+            cause: Some(PyOverflowError::new_err(reason.to_owned())),
         }
     }
 }

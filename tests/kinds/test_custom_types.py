@@ -190,6 +190,7 @@ TYPES = {
 }
 
 
+@pytest.mark.only("sqlite")
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("count", [1, 200])
 def test_a_type_of_the_programs_own(databases, name, count):
@@ -218,6 +219,7 @@ def test_a_default_of_a_type_of_the_programs_own(databases, name):
     databases.check(Thing, [{}, {"other": 1}, {"value": None}], returning=Thing.value)
 
 
+@pytest.mark.only("sqlite")
 def test_sql_with_parameters_of_its_own_goes_by_sqlalchemy(databases):
     Thing = model(value=Column(Parametrised()))
     databases.create(Thing)
@@ -296,6 +298,7 @@ def adapter_of_pairs():
     del sqlite3.adapters[Pair, sqlite3.PrepareProtocol]
 
 
+@pytest.mark.only("sqlite")
 @pytest.mark.usefixtures("adapter_of_pairs")
 def test_adapters_of_the_driver(databases):
     Thing = model(value=Column(String), other=Column(Raw()))
@@ -358,6 +361,7 @@ def test_two_engines_do_not_share_their_processors():
         engine.dispose()
 
 
+@pytest.mark.only("sqlite")
 def test_classes_do_not_share_their_plans(databases):
     models = [
         (model(table="first", value=Column(Enum("a", "b"))), "a"),

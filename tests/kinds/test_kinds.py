@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.only("sqlite")
+
+
 @dataclass
 class Way:
     """One of the roads, with two databases to try it in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sqlite3
 import sys
 from datetime import date
@@ -67,7 +68,7 @@ def test_not_null(session, count, at):
     rows = rows_with({"name": None}, count=count, at=at, name=str, size=int)
     error = refused(session, Thing, rows)
     assert place(error) == (at, "name", None)
-    assert str(error.orig) == "NOT NULL constraint failed: thing.name"
+    assert re.search("name.*not.null|not.null.*name", str(error.orig), re.IGNORECASE)
 
 
 @pytest.mark.parametrize(("count", "at"), SIZES[1:])
@@ -130,7 +131,7 @@ def test_check_of_one_column(session, count, at, name):
 
 
 def test_check_of_several_columns(session):
-    check = CheckConstraint("low <= high", name="ordered")
+    check = CheckConstraint('low <= "High"', name="ordered")
     Thing = model(low=Column(Integer), high=Column("High", Integer), args=(check,))
     error = refused(session, Thing, [{"low": 1, "high": 2}, {"low": 3, "high": 2}])
     assert error.row == 1
@@ -142,6 +143,7 @@ def test_check_that_belongs_to_a_column(session):
     assert place(refused(session, Thing, [{"size": 1}, {"size": -1}])) == (1, "size", -1)
 
 
+@pytest.mark.only("sqlite")
 def test_check_that_the_mapping_does_not_know(session):
     Thing = model(size=Column(Integer))
     session.connection().exec_driver_sql(
@@ -241,6 +243,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.only("sqlite")
 @pytest.mark.parametrize(("count", "at"), [(1, 0), (300, 290), (20_100, 20_050)])
 @pytest.mark.parametrize(("value_type", "value", "kind"), WRONG, ids=repr)
 def test_a_value_of_a_wrong_type(session, value_type, value, kind, count, at):
@@ -251,6 +254,7 @@ def test_a_value_of_a_wrong_type(session, value_type, value, kind, count, at):
     assert str(error).count(f"row {at}, column 'value', value ") == 1
 
 
+@pytest.mark.only("sqlite")
 def test_out_of_range_is_also_the_error_that_sqlalchemy_lets_through(session):
     Thing = model(size=Column(Integer))
     error = refused(session, Thing, [{"size": 2**64}], RangeError)
@@ -276,6 +280,7 @@ def test_a_sql_expression_is_no_value(session, expression):
         fastbulk.insert(session, Thing, [{"size": Thing.id}])
 
 
+@pytest.mark.only("sqlite")
 def test_of_several_bad_rows_the_first_is_named(session):
     Thing = model(a=Column(Integer), b=Column(Date))
     rows = [{"a": 1, "b": None}] * 50
@@ -296,9 +301,10 @@ def test_the_message_shortens_a_long_value(session):
     Thing = model(name=Column(String, unique=True))
     error = refused(session, Thing, [{"name": "x" * 10_000}] * 2)
     assert error.value == "x" * 10_000
-    assert len(str(error)) < 1_000
+    assert len(str(error)) - len(str(error.orig)) < 1_000
 
 
+@pytest.mark.only("sqlite")
 def test_the_statement_stands_in_the_error(session):
     Thing = model(name=Column(String, unique=True))
     error = refused(session, Thing, [{"name": "x"}] * 2)
@@ -306,6 +312,7 @@ def test_the_statement_stands_in_the_error(session):
     assert "fastbulk_run" not in str(error)
 
 
+@pytest.mark.only("sqlite")
 def test_the_drivers_error_is_the_cause(session):
     Thing = model(name=Column(String, unique=True))
     error = refused(session, Thing, [{"name": "x"}] * 2)
@@ -341,7 +348,7 @@ def test_hidden_parameters_hide_every_value(engine, rows):
     assert error.value is None
     assert error.row == len(rows) - 1
     assert error.hide_parameters
-    assert "value" not in str(error)
+    assert "value" not in str(error).replace(str(error.orig), "")
 
 
 def test_an_error_leaves_the_transaction_as_it_was(session):
@@ -401,5 +408,5 @@ def test_a_missing_table(oracle, databases):
 
 def test_a_missing_column(databases):
     Thing = model(name=Column(String))
-    databases.execute("CREATE TABLE thing (id INTEGER PRIMARY KEY)")
+    databases.execute(f"CREATE TABLE thing (id {databases.backend.key})")
     databases.check(Thing, [{"name": "x"}])

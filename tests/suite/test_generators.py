@@ -50,7 +50,9 @@ def test_a_generator_that_queries_the_session(session, classes):
             yield {"name": name}
 
     assert fastbulk.insert(session, Thing, generate()).rowcount == COUNT
-    found = session.execute(select(Thing.name, func.count()).group_by(Thing.name)).all()
+    found = session.execute(
+        select(Thing.name, func.count()).group_by(Thing.name).order_by(Thing.name)
+    ).all()
     assert found == [(f"s{i}", 5_000) for i in range(9)]
 
 
@@ -63,6 +65,7 @@ def test_a_generator_over_an_open_result_of_the_session(session, classes):
     session.commit()
 
 
+@pytest.mark.only("sqlite")
 def test_a_generator_over_an_open_result_in_autocommit(engine):
     Source, Thing = models()
     Source.metadata.create_all(engine)
@@ -206,7 +209,7 @@ def test_a_generator_is_not_read_on_after_a_bad_row(session, classes):
             read += 1
             yield {"name": None if i == 5 else str(i)}
 
-    with pytest.raises(Exception, match="NOT NULL"):
+    with pytest.raises(Exception, match=r"(?i)not.null"):
         fastbulk.insert(session, Thing, generate())
     assert read == 20_000
 

@@ -150,6 +150,7 @@ def test_the_order_with_given_keys_is_that_of_the_rows(session):
         assert row.get("id", key) == key
 
 
+@pytest.mark.only("sqlite")
 def test_the_order_where_the_greatest_key_is_taken(session):
     Thing = thing()
     Thing.metadata.create_all(session.connection())

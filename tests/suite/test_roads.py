@@ -45,6 +45,7 @@ def thing():
     )
 
 
+@pytest.mark.only("sqlite")
 def test_a_connection_with_the_function_goes_natively(session):
     road = fastbulk.explain(session, thing())
     assert (road.name, road.backend, road.driver) == ("native", "sqlite", "pysqlite")
@@ -52,12 +53,14 @@ def test_a_connection_with_the_function_goes_natively(session):
     assert road.sql.startswith('INSERT INTO thing (id, name, "the size", data')
 
 
+@pytest.mark.only("sqlite")
 def test_explain_with_returning(session):
     Thing = thing()
     road = fastbulk.explain(session, Thing, returning=[Thing.id, Thing.size])
     assert road.sql.endswith(' RETURNING id, "the size"')
 
 
+@pytest.mark.only("sqlite")
 def test_the_result_tells_the_road_that_was_explained(session):
     Thing = thing()
     Thing.metadata.create_all(session.connection())
@@ -70,6 +73,7 @@ def test_the_result_tells_the_road_that_was_explained(session):
     assert result.timing.run >= 0
 
 
+@pytest.mark.only("sqlite")
 def test_a_road_reads_as_text(session):
     text = str(fastbulk.explain(session, thing()))
     assert text.splitlines()[0] == "native on sqlite+pysqlite"
@@ -313,11 +317,13 @@ def test_a_connection_that_is_older_than_the_import(tmp_path):
     assert ran.stdout.startswith("['old', 'new']")
 
 
+@pytest.mark.only("sqlite")
 def test_the_function_runs_no_job_that_is_not_waiting(session):
     with pytest.raises(exc.DBAPIError, match="no such job"):
         session.connection().exec_driver_sql("SELECT fastbulk_run(1)")
 
 
+@pytest.mark.only("sqlite")
 def test_the_function_cannot_be_called_from_a_view(session):
     connection = session.connection()
     connection.exec_driver_sql("CREATE VIEW v AS SELECT fastbulk_run(1)")

@@ -20,7 +20,7 @@ ROWS = [
     {"size": 2.5, "name": "Cid"},
     {},
     {"size": None, "name": None},
-    {"id": 50, "name": "Dan", "size": -0.0},
+    {"id": 50, "name": "Dan", "size": -2.0},
     {"name": "Eve"},
 ]
 

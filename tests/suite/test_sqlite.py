@@ -26,11 +26,11 @@ from sqlalchemy.orm import Session, declarative_base
 import fastbulk
 from oracle import Oracle, error_of, model, place
 
+pytestmark = pytest.mark.only("sqlite")
+
 
 @pytest.fixture
 def sqlite(databases):
-    if databases.ours.dialect.name != "sqlite":
-        pytest.skip("SQLite's own")
     return databases
 
 

@@ -231,6 +231,7 @@ def test_a_mapping_to_a_select_says_so(session):
         fastbulk.insert(session, View, [{"id": 1}])
 
 
+@pytest.mark.only("sqlite")
 def test_engine_events_see_the_statement(engine):
     Thing = thing()
     Thing.metadata.create_all(engine)

@@ -5,8 +5,11 @@ A driver's own file gives a ``Driver``: how its cursor takes COPY data and text,
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import re
-from contextlib import contextmanager
+import uuid
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -27,14 +30,33 @@ if TYPE_CHECKING:
 SMALL = 50
 
 
+class Answer(NamedTuple):
+    """What a cursor says after a statement."""
+
+    rowcount: int
+    rows: list[tuple[Any, ...]]
+    #: The types of the rows' columns, as the driver tells them.
+    type_codes: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, cursor: Any) -> Answer:
+        """The current result of a DBAPI cursor."""
+        if cursor.description is None:
+            return cls(cursor.rowcount, [], ())
+        codes = tuple(column[1] for column in cursor.description)
+        return cls(cursor.rowcount, cursor.fetchall(), codes)
+
+
 class Driver(Protocol):
     """What differs from driver to driver."""
 
+    def execute(self, cursor: Any, sql: str, begin: str = "", end: str = "") -> Answer:
+        """Executes a statement without parameters, and others before and after it: in as few
+        messages as the driver can.
+        """
+
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         """Sends COPY data; gives the number of rows."""
-
-    def fetch_last(self, cursor: Any, sql: str) -> list[tuple[Any, ...]]:
-        """Executes several statements without parameters; gives the rows of the last one."""
 
     def in_transaction(self, connection: Any) -> bool:
         """Whether the driver's connection stands in a transaction, or opens one by itself."""
@@ -45,6 +67,7 @@ class Sent(NamedTuple):
 
     rowcount: int
     returned: list[tuple[Any, ...]]
+    type_codes: tuple[Any, ...] | None
 
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
         """The returned rows, in the order of the input, through the result processors."""
@@ -52,7 +75,9 @@ class Sent(NamedTuple):
         if not any(processors):
             return [tuple(row[:width]) for row in self.returned]
         return [
-            tuple(value if p is None else p(value) for p, value in zip(processors, row))
+            tuple(
+                value if p is None else p(value) for p, value in zip(processors, row, strict=False)
+            )
             for row in self.returned
         ]
 
@@ -85,13 +110,29 @@ def insert(
     sqlalchemy.exc.InvalidRequestError
         Fewer rows came back than were sent.
     """
+    try:
+        yield from _insert(connection, plan, source, driver, notes)
+    except _native.RowError as error:
+        row, key, value, reason, cause = error.args
+        if isinstance(cause, OverflowError):
+            # The server would refuse it, and the driver raise this.
+            dbapi: Any = connection.dialect.loaded_dbapi
+            out_of_range = "out of range" in reason
+            class_ = dbapi.errors.lookup("22003") if out_of_range else dbapi.DataError
+            cause = class_(reason)
+        raise _native.RowError(row, key, value, reason, cause) from error
+
+
+def _insert(
+    connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
+) -> Iterator[Sent]:
     part = source.next_slice()
     if part is None:
         return
     if source.exhausted and len(part) <= SMALL:
         notes["statement"] = "INSERT..VALUES"
         notes.setdefault("COPY", f"a call of at most {SMALL} rows is one statement")
-        yield _insert_values(connection, plan, part)
+        yield _insert_values(connection, plan, part, driver)
         return
     with all_or_nothing(connection, driver):
         catalog = read_catalog(connection, plan, driver)
@@ -102,7 +143,7 @@ def insert(
                 yield _copy(connection, plan, catalog, driver, part, columns)
             else:
                 notes["statement"] = "INSERT..SELECT FROM unnest"
-                yield _insert_unnest(connection, plan, catalog, part)
+                yield _insert_unnest(connection, plan, catalog, driver, part)
             part = source.next_slice()
 
 
@@ -122,47 +163,47 @@ def _copy_columns(
     return columns
 
 
-def _insert_values(connection: Connection, plan: InsertPlan, part: Slice) -> Sent:
-    sql = _native.postgres_values(plan.native, part)
-    shown = _shown(plan, part, "VALUES")
-    try:
-        sent = statement.run(connection, shown, lambda cursor: _execute(cursor, sql, plan))
-    except exc.DBAPIError as error:
-        _locate(error, connection, plan, part, None)
-        raise
-    return _checked(sent, part, plan)
+def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver: Driver) -> Sent:
+    shown = f"INSERT INTO {plan.native.sql_table} /* VALUES, {len(part)} rows */"
+    frame = _frame_of_call(connection, driver)
+    # What can't lose rows unseen needs no look at the answer, and no message more than one.
+    at_once = plan.returning is None or len(part) == 1
+    begin, end = (frame.begin, frame.end) if at_once else (frame.begin, "")
+    if at_once and frame is _TRANSACTION:
+        begin = end = ""
 
+    def run(start: int, stop: int, begin: str = "", end: str = "") -> Sent:
+        sql = _native.postgres_values(plan.native, part, start, stop)
+        return _execute(connection, driver, shown, sql, begin, end)
 
-def _insert_unnest(connection: Connection, plan: InsertPlan, catalog: Catalog, part: Slice) -> Sent:
-    def run(start: int, end: int) -> Sent:
-        sql = catalog.writer.insert(part, start, end)
-        return statement.run(connection, shown, lambda cursor: _execute(cursor, sql, plan))
-
-    shown = _shown(plan, part, "SELECT FROM unnest")
-    _simple(connection, "SAVEPOINT fastbulk_slice")
-    try:
-        sent = _checked(run(0, len(part)), part, plan)
-    except exc.DBAPIError as error:
-        row = None if error.connection_invalidated else _bisect(connection, run, len(part))
-        _locate(error, connection, plan, part, row)
-        raise
-    _simple(connection, "RELEASE fastbulk_slice")
+    with _undone_on_error(connection, frame):
+        try:
+            sent = run(0, len(part), begin, end)
+        except exc.DBAPIError as error:
+            _explain(error, connection, plan, part, frame, run)
+            raise
+        _check(sent, part, plan)
+        if not at_once:
+            _simple(connection, frame.end)
     return sent
 
 
-def _bisect(connection: Connection, run: Callable[[int, int], Sent], rows: int) -> int | None:
-    """The row with which the shortest failing beginning of the slice ends."""
-    good, bad = 0, rows
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        _simple(connection, "ROLLBACK TO fastbulk_slice")
-        try:
-            run(0, middle)
-        except exc.DBAPIError:
-            bad = middle
-        else:
-            good = middle
-    return bad - 1
+def _insert_unnest(
+    connection: Connection, plan: InsertPlan, catalog: Catalog, driver: Driver, part: Slice
+) -> Sent:
+    shown = f"INSERT INTO {plan.native.sql_table} /* SELECT FROM unnest, {len(part)} rows */"
+
+    def run(start: int, stop: int, begin: str = "", end: str = "") -> Sent:
+        sql = catalog.writer.insert(part, start, stop)
+        return _execute(connection, driver, shown, sql, begin, end)
+
+    try:
+        sent = run(0, len(part), _SLICE.begin, _SLICE.end)
+    except exc.DBAPIError as error:
+        _explain(error, connection, plan, part, _SLICE, run)
+        raise
+    _check(sent, part, plan)
+    return sent
 
 
 def _copy(
@@ -174,79 +215,128 @@ def _copy(
     columns: list[int],
 ) -> Sent:
     sql = catalog.writer.copy_sql(columns)
-    pieces = catalog.writer.copy(part, columns, first=True, last=True)
-    try:
+
+    def run(start: int, stop: int) -> Sent:
+        pieces = catalog.writer.copy(part, columns, start, stop)
         count = statement.run(connection, sql, lambda cursor: driver.copy(cursor, sql, pieces))
+        return Sent(count, [], None)
+
+    _simple(connection, _SLICE.begin)
+    try:
+        sent = run(0, len(part))
     except exc.DBAPIError as error:
-        line = re.search(r"^COPY .*, line (\d+)", _diagnostics(error).context or "", re.M)
-        _locate(error, connection, plan, part, int(line[1]) - 1 if line else None)
+        _explain(error, connection, plan, part, _SLICE, run)
         raise
-    return Sent(count, [])
+    _simple(connection, _SLICE.end)
+    return sent
 
 
-def _execute(cursor: Any, sql: str, plan: InsertPlan) -> Sent:
-    cursor.execute(sql)
-    returned = cursor.fetchall() if plan.returning is not None else []
-    return Sent(cursor.rowcount, returned)
+def _execute(
+    connection: Connection, driver: Driver, shown: str, sql: str, begin: str, end: str
+) -> Sent:
+    answer = statement.run(
+        connection, shown, lambda cursor: driver.execute(cursor, sql, begin, end)
+    )
+    return Sent(answer.rowcount, answer.rows, answer.type_codes)
 
 
-def _checked(sent: Sent, part: Slice, plan: InsertPlan) -> Sent:
+def _check(sent: Sent, part: Slice, plan: InsertPlan) -> None:
     if plan.returning is not None and len(sent.returned) != len(part):
         raise exc.InvalidRequestError(
             "INSERT..RETURNING gave back another number of rows than were sent: "
             f"{len(part)} rows were sent and {len(sent.returned)} came back; "
             "a trigger may have dropped some, so the rows can't be matched"
         )
-    return sent
-
-
-def _shown(plan: InsertPlan, part: Slice, form: str) -> str:
-    return f"INSERT INTO {plan.native.sql_table} /* {form}, {len(part)} rows */"
 
 
 # The transaction
 
 
+class Frame(NamedTuple):
+    """What begins, ends, begins anew and undoes a piece of work."""
+
+    begin: str
+    end: str
+    again: str
+    undo: str
+
+    @classmethod
+    def savepoint(cls, name: str) -> Frame:
+        """A savepoint within a transaction."""
+        undo = f"ROLLBACK TO {name}"
+        return cls(f"SAVEPOINT {name}", f"RELEASE {name}", undo, f"{undo}; RELEASE {name}")
+
+
+_TRANSACTION = Frame("BEGIN", "COMMIT", "ROLLBACK; BEGIN", "ROLLBACK")
+_CALL = Frame.savepoint("fastbulk")
+_SLICE = Frame.savepoint("fastbulk_slice")
+
+
+def _frame_of_call(connection: Connection, driver: Driver) -> Frame:
+    """A savepoint in the caller's transaction, or a transaction where there is none."""
+    in_transaction = driver.in_transaction(connection.connection.driver_connection)
+    return _CALL if in_transaction else _TRANSACTION
+
+
 @contextmanager
 def all_or_nothing(connection: Connection, driver: Driver) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    if driver.in_transaction(connection.connection.driver_connection):
-        begin, end = "SAVEPOINT fastbulk", "RELEASE fastbulk"
-        undo = "ROLLBACK TO fastbulk; RELEASE fastbulk"
-    else:
-        begin, end, undo = "BEGIN", "COMMIT", "ROLLBACK"
-    _simple(connection, begin)
+    frame = _frame_of_call(connection, driver)
+    _simple(connection, frame.begin)
+    with _undone_on_error(connection, frame):
+        yield
+        _simple(connection, frame.end)
+
+
+@contextmanager
+def _undone_on_error(connection: Connection, frame: Frame) -> Iterator[None]:
     try:
         yield
-        _simple(connection, end)
     except BaseException:
+        # Where the transaction is gone the savepoint is too: what failed first is reported.
         if not connection.invalidated and not connection.closed:
-            _undo(connection, undo)
+            with suppress(exc.DBAPIError):
+                _simple(connection, frame.undo)
         raise
-
-
-def _undo(connection: Connection, sql: str) -> None:
-    try:
-        _simple(connection, sql)
-    except exc.DBAPIError:
-        # The transaction is gone, and the savepoint with it: what failed first is reported.
-        return
 
 
 def _simple(connection: Connection, sql: str) -> None:
     connection.exec_driver_sql(sql, execution_options={"no_parameters": True}).close()
 
 
+# Values
+
+
+def exact_class(value: Any) -> Any:
+    """A date, time, UUID or number of a subclass as one of the class itself, which native code
+    knows; None for anything else.
+    """
+    match value:
+        case datetime.datetime():
+            day = value.year, value.month, value.day
+            time = value.hour, value.minute, value.second, value.microsecond
+            return datetime.datetime(*day, *time, value.tzinfo, fold=value.fold)
+        case datetime.date():
+            return datetime.date(value.year, value.month, value.day)
+        case datetime.time() if value.tzinfo is None:
+            return datetime.time(value.hour, value.minute, value.second, value.microsecond)
+        case decimal.Decimal():
+            return decimal.Decimal(value)
+        case uuid.UUID():
+            return uuid.UUID(int=value.int)
+    return None
+
+
 # The catalog
 
 _CATALOG = """\
-LOCK TABLE {table} IN ROW EXCLUSIVE MODE;
 SELECT a.attname,
   CASE WHEN b.typtype = 'e' THEN 'enum'
        WHEN b.typtype = 'b' AND (b.typnamespace = 'pg_catalog'::regnamespace
                                  OR b.typname = 'citext') THEN b.typname END,
   format('%I.%I', n.nspname, t.typname),
-  CASE WHEN a.attidentity <> '' THEN format('nextval(%L)', pg_get_serial_sequence({literal}, a.attname))
+  CASE WHEN a.attidentity <> ''
+       THEN format('nextval(%L)', pg_get_serial_sequence({literal}, a.attname))
        WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), t.typdefault) END,
   a.attidentity = 'a' OR a.attgenerated <> '',
   (SELECT m.typname FROM pg_type m WHERE m.oid = to_regtype(mapped.type)),
@@ -266,6 +356,26 @@ WHERE c.oid = {literal}::regclass"""
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
 
 
+class Target(NamedTuple):
+    """A column of the table, as native code wants to know it (``src/postgres/sql.rs``)."""
+
+    binary_type: str | None = None
+    own_type: str | None = None
+    has_cast: bool = False
+    default: str | None = None
+
+    @classmethod
+    def of(cls, row: Sequence[Any], cast: str | None) -> Target:
+        """From a row of the catalog and the column's ``_own_cast``."""
+        _, binary, own_type, default, always, mapped, _ = row
+        same = cast == "" or binary == mapped or {binary, mapped} <= _TEXTS
+        exact = binary if binary == "enum" or same else None
+        # An expression around the value runs in the database.
+        if cast is None or always:
+            exact = None
+        return cls(exact, own_type, bool(cast), default)
+
+
 def read_catalog(connection: Connection, plan: InsertPlan, driver: Driver) -> Catalog:
     """Asks for the table's columns, under the lock that an insert takes anyway.
 
@@ -278,34 +388,25 @@ def read_catalog(connection: Connection, plan: InsertPlan, driver: Driver) -> Ca
     casts = [_own_cast(column) for column in native.columns]
     mapped = ", ".join(
         f"({_literal(column.name)}, {_literal(cast or None)})"
-        for column, cast in zip(native.columns, casts)
+        for column, cast in zip(native.columns, casts, strict=True)
     )
-    sql = _CATALOG.format(table=native.sql_table, literal=_literal(native.sql_table), mapped=mapped)
+    lock = f"LOCK TABLE {native.sql_table} IN ROW EXCLUSIVE MODE"
+    sql = _CATALOG.format(literal=_literal(native.sql_table), mapped=mapped)
     rows = statement.run(
         connection,
         f"SELECT /* catalog of {native.sql_table} */",
-        lambda cursor: driver.fetch_last(cursor, sql),
-    )
+        lambda cursor: driver.execute(cursor, sql, begin=lock),
+    ).rows
     found = {row[0]: row for row in rows}
     targets = []
-    for column, cast in zip(native.columns, casts):
+    for column, cast in zip(native.columns, casts, strict=True):
         row = found.get(column.name)
-        targets.append((None, None, None) if row is None else _target(row, cast))
+        targets.append(Target() if row is None else Target.of(row, cast))
     no_copy = next((row[6] for row in rows if row[6]), None)
     return Catalog(
         _native.PostgresWriter(native, targets),
         f"COPY can't fill {native.sql_table}: {no_copy}" if no_copy else None,
     )
-
-
-def _target(row: Sequence[Any], cast: str | None) -> tuple[str | None, str | None, str | None]:
-    _, binary, own_type, default, always, mapped, _ = row
-    same = cast == "" or binary == mapped or {binary, mapped} <= _TEXTS
-    exact = binary if binary == "enum" else (binary if same else None)
-    # An expression around the value runs in the database.
-    if cast is None or always:
-        exact = None
-    return exact, None if cast else own_type, default
 
 
 def _own_cast(column: _native.Column) -> str | None:
@@ -324,35 +425,27 @@ def _literal(text: str | None) -> str:
 
 # Errors
 
-
-class _Diagnostics(NamedTuple):
-    context: str | None
-    detail: str | None
-    column: str | None
-    constraint: str | None
+#: Classes of SQLSTATE that a row's values bring about: data, integrity, a trigger's own, a view's.
+_OF_ROWS = ("22", "23", "P0", "44")
 
 
-def _diagnostics(error: exc.DBAPIError) -> _Diagnostics:
-    diag = getattr(error.orig, "diag", None)
-    return _Diagnostics(
-        getattr(diag, "context", None),
-        getattr(diag, "message_detail", None),
-        getattr(diag, "column_name", None),
-        getattr(diag, "constraint_name", None),
-    )
-
-
-def _locate(
+def _explain(
     error: exc.DBAPIError,
     connection: Connection,
     plan: InsertPlan,
     part: Slice,
-    row: int | None,
+    frame: Frame,
+    run: Callable[[int, int], Sent],
 ) -> None:
     """Says of the driver's error which row and column it is about."""
-    if row is None and len(part) == 1:
-        row = 0
-    names = _columns_named(_diagnostics(error), plan)
+    if error.connection_invalidated:
+        return
+    row, names = None, set[str]()
+    with suppress(exc.DBAPIError):
+        if (_of(error, "sqlstate") or "").startswith(_OF_ROWS):
+            row = _row(error, connection, frame, run, len(part))
+            _simple(connection, frame.again)
+            names = _columns(error, connection)
     columns = plan.native.columns
     positions = [i for i, column in enumerate(columns) if column.name in names]
     keys = tuple(columns[i].key or columns[i].name for i in positions)
@@ -366,17 +459,66 @@ def _locate(
     )
 
 
-def _columns_named(diagnostics: _Diagnostics, plan: InsertPlan) -> set[str]:
-    if diagnostics.column:
-        return {diagnostics.column}
+def _row(
+    error: exc.DBAPIError,
+    connection: Connection,
+    frame: Frame,
+    run: Callable[[int, int], Sent],
+    rows: int,
+) -> int:
+    """The row that COPY names, or else the last one of the shortest beginning that fails so."""
+    if line := re.search(r"^COPY .*, line (\d+)", _of(error, "context") or "", re.M):
+        return int(line[1]) - 1
+    good, bad = 0, rows
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        _simple(connection, frame.again)
+        try:
+            run(0, middle)
+        except exc.DBAPIError as again:
+            if _signature(again) == _signature(error):
+                bad = middle
+                continue
+        good = middle
+    return bad - 1
+
+
+def _signature(error: exc.DBAPIError) -> tuple[Any, ...]:
+    # The detail of other errors shows the row with its generated key, which differs.
+    detail = _of(error, "message_detail") if _of(error, "sqlstate") == _FOREIGN_KEY else None
+    return _of(error, "sqlstate"), _of(error, "constraint_name"), _of(error, "column_name"), detail
+
+
+_FOREIGN_KEY = "23503"
+
+_CONSTRAINT = """\
+SELECT a.attname FROM pg_attribute a
+WHERE a.attrelid = to_regclass(format('%I.%I', {schema}, {table})) AND (
+  EXISTS (SELECT FROM pg_constraint c
+          WHERE c.conrelid = a.attrelid AND c.conname = {name} AND a.attnum = ANY (c.conkey))
+  OR EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+             WHERE i.indrelid = a.attrelid AND c.relname = {name} AND i.indexprs IS NULL
+             AND a.attnum = ANY (i.indkey)))"""
+
+
+def _columns(error: exc.DBAPIError, connection: Connection) -> set[str]:
+    """The columns that the error is about, as far as the database says."""
+    if column := _of(error, "column_name"):
+        return {column}
     # COPY t, line 3, column name: "..."
-    if column := re.search(
-        r"^COPY .*, line \d+, column ([^:\n]+)", diagnostics.context or "", re.M
-    ):
-        return {column[1].strip('"')}
-    if key := re.match(r"Key \((.+?)\)=", diagnostics.detail or ""):
-        return {name.strip('"') for name in key[1].split(", ")}
-    for constraint in plan.table.constraints:
-        if diagnostics.constraint and constraint.name == diagnostics.constraint:
-            return {column.name for column in constraint.columns}
+    context = _of(error, "context") or ""
+    if found := re.search(r"^COPY .*, line \d+, column ([^:\n]+)", context, re.M):
+        return {found[1].strip('"')}
+    if name := _of(error, "constraint_name"):
+        schema, table = _of(error, "schema_name"), _of(error, "table_name")
+        sql = _CONSTRAINT.format(
+            schema=_literal(schema), table=_literal(table), name=_literal(name)
+        )
+        options = {"no_parameters": True}
+        return set(connection.exec_driver_sql(sql, execution_options=options).scalars())
     return set()
+
+
+def _of(error: exc.DBAPIError, field: str) -> str | None:
+    value: str | None = getattr(getattr(error.orig, "diag", None), field, None)
+    return value

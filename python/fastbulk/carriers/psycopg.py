@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import uuid
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,19 +21,19 @@ if TYPE_CHECKING:
 class _Driver:
     """How psycopg takes COPY data and text."""
 
+    def execute(self, cursor: Any, sql: str, begin: str = "", end: str = "") -> postgresql.Answer:
+        # psycopg would keep the texts of what may be worth preparing.
+        cursor.execute("; ".join(filter(None, (begin, sql, end))), prepare=False)
+        if begin:
+            cursor.nextset()
+        return postgresql.Answer.of(cursor)
+
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         with cursor.copy(sql) as copy:
             for piece in pieces:
                 copy.write(piece)
         count: int = cursor.rowcount
         return count
-
-    def fetch_last(self, cursor: Any, sql: str) -> list[tuple[Any, ...]]:
-        cursor.execute(sql)
-        while cursor.nextset():
-            pass
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
 
     def in_transaction(self, connection: Any) -> bool:
         return not connection.autocommit or connection.info.transaction_status.name == "INTRANS"
@@ -47,8 +44,11 @@ _DRIVER = _Driver()
 
 def facts(connection: Connection) -> dict[str, str]:
     """What closes a road on this connection, by name, with the reason in words."""
-    if connection.connection.driver_connection.pgconn.pipeline_status:  # type: ignore[union-attr]
+    driver: Any = connection.connection.driver_connection
+    if driver.pgconn.pipeline_status:
         return {"no COPY": "the connection is in pipeline mode"}
+    if driver.pgconn.parameter_status(b"client_encoding") != b"UTF8":
+        return {"no COPY": "the connection's client_encoding is not UTF8"}
     return {}
 
 
@@ -58,17 +58,12 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any]:
     return partial(_adapt, SimpleNamespace(adapters=adapters, connection=None))
 
 
-_TYPED = (datetime.date, datetime.time, decimal.Decimal, uuid.UUID)
-
-
 def _adapt(context: Any, value: Any) -> Any:
     from psycopg import Binary
     from psycopg.adapt import PyFormat, Transformer
 
-    if isinstance(value, _TYPED) and getattr(value, "tzinfo", None) is None:
-        return value
-    if isinstance(value, datetime.datetime):
-        return value
+    if (exact := postgresql.exact_class(value)) is not None:
+        return exact
     if isinstance(value, Binary):
         return bytes(value.obj)
     dumper = Transformer(context if context.adapters else None).get_dumper(value, PyFormat.TEXT)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import decimal
 import io
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from . import plain, postgresql
@@ -23,15 +21,18 @@ if TYPE_CHECKING:
 class _Driver:
     """How psycopg2 takes COPY data and text."""
 
+    def execute(self, cursor: Any, sql: str, begin: str = "", end: str = "") -> postgresql.Answer:
+        # Of several statements in one message psycopg2 shows the last one's answer only.
+        cursor.execute(f"{begin}; {sql}" if begin else sql)
+        answer = postgresql.Answer.of(cursor)
+        if end:
+            cursor.execute(end)
+        return answer
+
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         cursor.copy_expert(sql, _Pieces(pieces))
         count: int = cursor.rowcount
         return count
-
-    def fetch_last(self, cursor: Any, sql: str) -> list[tuple[Any, ...]]:
-        cursor.execute(sql)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
 
     def in_transaction(self, connection: Any) -> bool:
         from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
@@ -60,6 +61,9 @@ def facts(connection: Connection) -> dict[str, str]:
 
     if get_wait_callback() is not None:
         return {"no COPY": "psycopg2 is in green mode, which has no COPY"}
+    driver: Any = connection.connection.driver_connection
+    if driver.encoding != "UTF8":
+        return {"no COPY": "the connection's client_encoding is not UTF8"}
     return {}
 
 
@@ -68,17 +72,14 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any]:
     return _adapt
 
 
-_TYPED = (datetime.date, datetime.time, decimal.Decimal, uuid.UUID)
-
-
 def _adapt(value: Any) -> Any:
     from psycopg2 import ProgrammingError
     from psycopg2.extensions import Binary
 
     if isinstance(value, datetime.time) and value.tzinfo is not None:
         return value.isoformat()
-    if isinstance(value, _TYPED):
-        return value
+    if (exact := postgresql.exact_class(value)) is not None:
+        return exact
     if isinstance(value, Binary):
         return bytes(value.adapted)
     if isinstance(value, (bytearray, memoryview)):

@@ -148,7 +148,7 @@ def _make_plan(
     driver_adapt: Callable[[Any], Any] | None,
 ) -> InsertPlan:
     (table,) = tables_of(mapper)
-    render = Renderer(dialect, dict(request.schema_translate_map))
+    render = Renderer(dialect, dict(request.schema_translate_map), request.as_objects)
     keys = {column: key for key, column in mapper._propkey_to_col[table].items()}
     columns = [
         _column(column, keys.get(column, ""), mapper, request, render) for column in table.columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import exc, insert, inspect, null
@@ -13,6 +14,9 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.types import TypeEngine
 
     from .sql import Renderer
 
@@ -29,8 +33,8 @@ class Returning:
     names: tuple[str, ...]
     #: What else finds a column (attributes, columns).
     objects: tuple[tuple[Any, ...], ...]
-    #: SQLAlchemy's result processor per column.
-    processors: tuple[ResultProcessor | None, ...]
+    #: The SQLAlchemy type per column.
+    types: tuple[TypeEngine[Any], ...]
     #: Column objects of the table that are returned as they are, by their position.
     columns: dict[Any, int]
     #: What a ``Row`` calls its entries: mapped classes and attributes by their own names.
@@ -42,6 +46,15 @@ class Returning:
     #: The statement whose compiled state loads them.
     statement: Any
     compile_state: Any
+    dialect: Dialect
+
+    def processors(self, type_codes: Sequence[Any] | None) -> list[ResultProcessor | None]:
+        """SQLAlchemy's result processor per column, for types of the driver where it tells them."""
+        codes = repeat(None) if type_codes is None else type_codes
+        return [
+            type_._cached_result_processor(self.dialect, code)
+            for type_, code in zip(self.types, codes, strict=False)
+        ]
 
 
 def as_list(returning: Any) -> list[Any]:
@@ -82,15 +95,14 @@ def compile_returning(
         sql=(text.removeprefix(prefix),),
         names=tuple(entry.keyname for entry in entries),
         objects=tuple(entry.objects for entry in entries),
-        processors=tuple(
-            entry.type._cached_result_processor(render.dialect, None) for entry in entries
-        ),
+        types=tuple(entry.type for entry in entries),
         columns=columns,
         keys=tuple(entity._label_name for entity in entities),
         key_objects=tuple(entity._extra_entities for entity in entities),
         has_entities=not all(isinstance(entity, _ColumnEntity) for entity in entities),
         statement=statement,
         compile_state=compiled.compile_state,
+        dialect=render.dialect,
     )
 
 

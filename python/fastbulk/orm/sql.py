@@ -21,6 +21,8 @@ class Renderer:
 
     dialect: Dialect
     schema_translate_map: dict[str | None, str | None] = field(default_factory=dict)
+    #: The text is sent with the driver's parameters, for which some write ``%`` twice.
+    has_parameters: bool = False
 
     def schema(self, table: Table) -> str | None:
         """The table's schema after translation."""
@@ -31,11 +33,11 @@ class Renderer:
         preparer = self.dialect.identifier_preparer
         name = preparer.quote(table.name)
         schema = self.schema(table)
-        return name if schema is None else f"{preparer.quote_schema(schema)}.{name}"
+        return self._percents(name if schema is None else f"{preparer.quote_schema(schema)}.{name}")
 
     def column(self, column: Column[Any]) -> str:
         """The column's name as SQL, quoted where needed."""
-        return self.dialect.identifier_preparer.quote(column.name)
+        return self._percents(self.dialect.identifier_preparer.quote(column.name))
 
     def expression(self, element: ClauseElement) -> str:
         """A SQL expression with its values written into the text.
@@ -79,4 +81,8 @@ class Renderer:
         text = compiled.string if text is None else text
         if self.schema_translate_map:
             text = compiled.preparer._render_schema_translates(text, self.schema_translate_map)
-        return text
+        return self._percents(text)
+
+    def _percents(self, text: str) -> str:
+        doubled = self.dialect.identifier_preparer._double_percents and not self.has_parameters
+        return text.replace("%%", "%") if doubled else text
