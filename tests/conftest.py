@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that depends on a backend runs on every one, or on those that its mark names."""
     if "backend" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("only")
-        names = [name for name in BACKENDS if mark is None or name.startswith(mark.args)]
+        names = [name for name in BACKENDS if mark is None or name.split("-")[0] in mark.args]
         metafunc.parametrize("backend", names, indirect=True)
 
 
@@ -47,11 +47,19 @@ def form(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[servers.Server]:
     """A PostgreSQL server, in which each test empties the databases that it uses."""
-    with servers.postgres(options=["-c", "autovacuum=off"]) as server:
+    with servers.postgres(
+        options=["-c", "autovacuum=off", "-c", "timezone=America/New_York"]
+    ) as server:
         for name in ("ours", "theirs"):
             server.execute(f"CREATE DATABASE fastbulk_{name} OWNER {servers.USER}")
             server.execute(
-                f"ALTER SCHEMA public OWNER TO {servers.USER}", database=f"fastbulk_{name}"
+                f"ALTER SCHEMA public OWNER TO {servers.USER}",
+                "CREATE SCHEMA extensions",
+                f"GRANT USAGE ON SCHEMA extensions TO {servers.USER}",
+                "CREATE EXTENSION citext SCHEMA extensions",
+                "CREATE EXTENSION hstore SCHEMA extensions",
+                f"ALTER DATABASE fastbulk_{name} SET search_path = public, extensions",
+                database=f"fastbulk_{name}",
             )
         yield server
 

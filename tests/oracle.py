@@ -281,7 +281,7 @@ def with_type(value: Any) -> Any:
     if state := inspect(value, raiseerr=False):
         loaded = {key: with_type(value) for key, value in state.dict.items() if key[0] != "_"}
         return type(value).__name__, state.persistent, loaded
-    return type(value), value
+    return type(value), value if value == value else repr(value)  # NaN is not equal to itself
 
 
 def error_of(insert: Callable[[], Any]) -> exc.StatementError:

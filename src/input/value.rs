@@ -102,6 +102,8 @@ fn push_run<'py>(
         Storage::Bytes(_) => run!(Bytes, push_bytes),
         Storage::Date(_) => run!(Date, push_date),
         Storage::Time(_) => run!(Time, push_time),
+        // Only a type's processor drops a zone; without one the driver sends it.
+        Storage::Timestamp(_) if column.processor.is_none() => run!(Timestamp, push_wall),
         Storage::Timestamp(_) => run!(Timestamp, push_timestamp),
         Storage::Uuid(_) => run!(Uuid, push_uuid),
         Storage::Instant(_) => run!(Instant, push_instant),
@@ -217,6 +219,14 @@ fn push_timestamp(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
     };
     values.push(i64::from(day_number(value)) * MICROS_PER_DAY + micros_of_day(value));
     Fast::Taken
+}
+
+/// A datetime without a zone.
+fn push_wall(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
+    match value.cast_exact::<PyDateTime>() {
+        Ok(moment) if moment.get_tzinfo().is_none() => push_timestamp(values, value),
+        _ => Fast::Other,
+    }
 }
 
 /// An aware datetime; its offset is asked of its zone unless that is UTC.
@@ -361,8 +371,8 @@ fn push_typed(value: &Bound<'_, PyAny>, builder: &mut SeriesBuilder) -> bool {
             }
         };
     }
-    try_push!(push_timestamp, Timestamp);
     try_push!(push_instant, Instant);
+    try_push!(push_timestamp, Timestamp);
     try_push!(push_date, Date);
     try_push!(push_time, Time);
     try_push!(push_uuid, Uuid);

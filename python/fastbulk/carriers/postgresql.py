@@ -327,6 +327,19 @@ def exact_class(value: Any) -> Any:
     return None
 
 
+def interval(value: datetime.timedelta) -> str:
+    """As PostgreSQL itself writes it, should it stand in a column of text."""
+    clock = str(datetime.timedelta(seconds=value.seconds)).rjust(8, "0")
+    if value.microseconds:
+        clock += f".{value.microseconds:06}".rstrip("0")
+    if not value.days:
+        return clock
+    days = f"{value.days} day" + ("" if value.days == 1 else "s")
+    if not (value.seconds or value.microseconds):
+        return days
+    return f"{days} {'+' if value.days < 0 else ''}{clock}"
+
+
 # The catalog
 
 _CATALOG = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,8 @@ def _adapt(context: Any, value: Any) -> Any:
 
     if (exact := postgresql.exact_class(value)) is not None:
         return exact
+    if isinstance(value, datetime.timedelta):
+        return postgresql.interval(value)
     if isinstance(value, Binary):
         return bytes(value.obj)
     dumper = Transformer(context if context.adapters else None).get_dumper(value, PyFormat.TEXT)

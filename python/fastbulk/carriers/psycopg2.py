@@ -75,6 +75,7 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any]:
 def _adapt(value: Any) -> Any:
     from psycopg2 import ProgrammingError
     from psycopg2.extensions import Binary
+    from psycopg2.extras import Range
 
     if isinstance(value, datetime.time) and value.tzinfo is not None:
         return value.isoformat()
@@ -85,7 +86,9 @@ def _adapt(value: Any) -> Any:
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
     if isinstance(value, datetime.timedelta):
-        return f"{value.days} days {value.seconds}.{value.microseconds:06} seconds"
+        return postgresql.interval(value)
+    if isinstance(value, Range):
+        return _range(value)
     if isinstance(value, (list, tuple)):
         return _array(value)
     if isinstance(value, dict):
@@ -98,6 +101,15 @@ def _array(values: Any) -> str:
     return "{" + ",".join(_element(value) for value in values) + "}"
 
 
+def _range(value: Any) -> str:
+    if value.isempty:
+        return "empty"
+    low, high = (
+        "" if bound is None else _quoted(str(bound)) for bound in (value.lower, value.upper)
+    )
+    return f"{value._bounds[0]}{low},{high}{value._bounds[1]}"
+
+
 def _element(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return _array(value)
@@ -105,7 +117,10 @@ def _element(value: Any) -> str:
         return _quoted("\\x" + bytes(value).hex())
     if value is None or isinstance(value, (bool, int, float)):
         return "NULL" if value is None else str(value)
-    return _quoted(str(_adapt(value) if not isinstance(value, str) else value))
+    if isinstance(value, str):
+        return _quoted(value)
+    adapted = _adapt(value)
+    return _element(adapted) if isinstance(adapted, bytes) else _quoted(str(adapted))
 
 
 def _quoted(text: str | None) -> str:

@@ -111,14 +111,19 @@ def _own_processor(
         serializer = dialect._json_serializer or json.dumps  # type: ignore[attr-defined]
         text: BindProcessor = type_._make_bind_processor(None, serializer)
         return text
-    if kind == "decimal" and dialect.driver == "psycopg":
-        return _rounded_float
+    if kind == "decimal":
+        return _rounded_float if dialect.driver == "psycopg" else _shortest_float
     return processor
 
 
 def _rounded_float(value: Any) -> Any:
     """A float reaches a numeric column through float8, whose cast keeps 15 digits."""
     return Decimal(f"{value:.15g}") if isinstance(value, float) else value
+
+
+def _shortest_float(value: Any) -> Any:
+    """Other drivers write a float as the text that means it."""
+    return Decimal(repr(float(value))) if isinstance(value, float) else value
 
 
 def _is_sqlalchemys(type_: TypeEngine[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, exc
+from sqlalchemy import bindparam, exc, types
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -68,7 +68,11 @@ class Renderer:
         compiled = bindparam(_VALUE, type_=column.type).compile(dialect=named)
         if set(compiled.params) != {_VALUE}:
             raise exc.CompileError(f"the type of {column} binds parameters of its own")
-        return str(compiled).split(f":{_VALUE}")
+        around = str(compiled).split(f":{_VALUE}")
+        if self.dialect.name == "postgresql" and around == ["", ""] and _is_interval(column):
+            # It travels as text, which without a type would suit any column.
+            return ["", "::INTERVAL"]
+        return around
 
     def compile_arguments(self) -> dict[str, Any]:
         """Arguments of ``compile()`` for the translation of schemas."""
@@ -86,3 +90,7 @@ class Renderer:
     def _percents(self, text: str) -> str:
         doubled = self.dialect.identifier_preparer._double_percents and not self.has_parameters
         return text.replace("%%", "%") if doubled else text
+
+
+def _is_interval(column: Column[Any]) -> bool:
+    return column.type._type_affinity is types.Interval
