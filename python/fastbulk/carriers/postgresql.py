@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 import re
 import uuid
 from contextlib import contextmanager, suppress
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 #: A call of at most so many rows is one INSERT..VALUES, with no question to the catalog.
 SMALL = 50
+
+#: A COPY ends after so many rows or bytes of values: it keeps them until it ends, for its errors.
+COPY_ROWS = 100_000
+COPY_BYTES = 16 << 20
 
 
 class Answer(NamedTuple):
@@ -140,11 +145,13 @@ def _insert(
             columns = _copy_columns(catalog, plan, part, notes)
             if columns:
                 notes["statement"] = "COPY"
-                yield _copy(connection, plan, catalog, driver, part, columns)
+                sent, part = _copy(connection, plan, catalog, driver, part, columns, source)
+                yield sent
             else:
                 notes["statement"] = "INSERT..SELECT FROM unnest"
                 yield _insert_unnest(connection, plan, catalog, driver, part)
-            part = source.next_slice()
+                part = None
+            part = part or source.next_slice()
 
 
 def _copy_columns(
@@ -172,13 +179,15 @@ def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver
     if at_once and frame is _TRANSACTION:
         begin = end = ""
 
-    def run(start: int, stop: int, begin: str = "", end: str = "") -> Sent:
+    def run(start: int, stop: int) -> Sent:
         sql = _native.postgres_values(plan.native, part, start, stop)
-        return _execute(connection, driver, shown, sql, begin, end)
+        return _execute(connection, driver, shown, sql, "", "")
 
+    # A value that can't be written is refused before there is anything to undo.
+    sql = _native.postgres_values(plan.native, part, 0, len(part))
     with _undone_on_error(connection, frame):
         try:
-            sent = run(0, len(part), begin, end)
+            sent = _execute(connection, driver, shown, sql, begin, end)
         except exc.DBAPIError as error:
             _explain(error, connection, plan, part, frame, run)
             raise
@@ -213,22 +222,116 @@ def _copy(
     driver: Driver,
     part: Slice,
     columns: list[int],
-) -> Sent:
-    sql = catalog.writer.copy_sql(columns)
+    source: Source,
+) -> tuple[Sent, Slice | None]:
+    """Sends the slice and, where no user code can run meanwhile, as many as go by the same COPY.
 
-    def run(start: int, stop: int) -> Sent:
-        pieces = catalog.writer.copy(part, columns, start, stop)
+    Gives the slice that was read and does not.
+    """
+    sql = catalog.writer.copy_sql(columns)
+    sent = _Slices([part])
+    following: Slice | None = None
+    failures: list[BaseException] = []
+
+    def send(pieces: Iterable[bytes]) -> Sent:
         count = statement.run(connection, sql, lambda cursor: driver.copy(cursor, sql, pieces))
         return Sent(count, [], None)
 
+    def pieces() -> Iterator[bytes]:
+        nonlocal following
+        try:
+            yield from catalog.writer.copy(part, columns, 0, 0, last=False)
+            yield from _encoded(catalog, columns, part, 0, len(part))
+            while source.pure and sent.nbytes < COPY_BYTES and len(sent) < COPY_ROWS:
+                following = source.next_slice()
+                if following is None or catalog.writer.copy_columns(following) != (columns, None):
+                    break
+                sent.append(following)
+                yield from _encoded(catalog, columns, following, 0, len(following))
+                following = None
+            yield from catalog.writer.copy(part, columns, 0, 0, first=False)
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    def again(start: int, stop: int) -> Sent:
+        parts = [catalog.writer.copy(part, columns, 0, 0, last=False)]
+        for one, low, high in sent.ranges(start, stop):
+            parts.append(catalog.writer.copy(one, columns, low, high, first=False, last=False))
+        parts.append(catalog.writer.copy(part, columns, 0, 0, first=False))
+        return send(itertools.chain.from_iterable(parts))
+
     _simple(connection, _SLICE.begin)
     try:
-        sent = run(0, len(part))
+        done = send(pieces())
     except exc.DBAPIError as error:
-        _explain(error, connection, plan, part, _SLICE, run)
+        if failures:
+            # psycopg2 has its own error for what happens while it reads.
+            raise failures[0] from None
+        _explain(error, connection, plan, sent, _SLICE, again)
         raise
     _simple(connection, _SLICE.end)
-    return sent
+    return done, following
+
+
+def _encoded(
+    catalog: Catalog, columns: list[int], part: Slice, start: int, stop: int
+) -> Iterator[bytes]:
+    """COPY data in small steps, so that the server is at work from the first one on."""
+    for low in range(start, stop, _STEP):
+        high = min(low + _STEP, stop)
+        yield from catalog.writer.copy(part, columns, low, high, first=False, last=False)
+
+
+_STEP = 2_000
+
+
+class Rows(Protocol):
+    """Rows of the input that went by one statement."""
+
+    @property
+    def first_row(self) -> int:
+        """The index of the first one in the input."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def value(self, row: int, column: int) -> Any:
+        """The value of a row and a column of the plan."""
+
+
+class _Slices:
+    """Slices that follow each other, as one."""
+
+    def __init__(self, parts: list[Slice]) -> None:
+        self.parts = parts
+
+    @property
+    def first_row(self) -> int:
+        return self.parts[0].first_row
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self.parts)
+
+    def __len__(self) -> int:
+        last = self.parts[-1]
+        return last.first_row + len(last) - self.first_row
+
+    def append(self, part: Slice) -> None:
+        self.parts.append(part)
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[Slice, int, int]]:
+        """The parts of rows ``start`` to ``stop``, each with its own rows' numbers."""
+        for part in self.parts:
+            offset = part.first_row - self.first_row
+            low, high = max(start - offset, 0), min(stop - offset, len(part))
+            if low < high:
+                yield part, low, high
+
+    def value(self, row: int, column: int) -> Any:
+        ((part, low, _),) = self.ranges(row, row + 1)
+        return part.value(low, column)
 
 
 def _execute(
@@ -446,21 +549,25 @@ def _explain(
     error: exc.DBAPIError,
     connection: Connection,
     plan: InsertPlan,
-    part: Slice,
+    part: Rows,
     frame: Frame,
     run: Callable[[int, int], Sent],
 ) -> None:
     """Says of the driver's error which row and column it is about."""
     if error.connection_invalidated:
         return
-    row, names = None, set[str]()
+    row: int | None = None
+    positions: list[int] = []
+    columns = plan.native.columns
     with suppress(exc.DBAPIError):
         if (_of(error, "sqlstate") or "").startswith(_OF_ROWS):
-            row = _row(error, connection, frame, run, len(part))
             _simple(connection, frame.again)
             names = _columns(error, connection)
-    columns = plan.native.columns
-    positions = [i for i, column in enumerate(columns) if column.name in names]
+            positions = [i for i, column in enumerate(columns) if column.name in names]
+            row = _row_of_key(error, part, positions)
+            if row is None:
+                row = _row(error, connection, frame, run, len(part))
+            _simple(connection, frame.again)
     keys = tuple(columns[i].key or columns[i].name for i in positions)
     values = () if row is None else tuple(part.value(row, i) for i in positions)
     errors.locate(
@@ -469,6 +576,26 @@ def _explain(
         column=keys[0] if len(keys) == 1 else keys or None,
         value=values[0] if len(values) == 1 else values or None,
         hide_parameters=connection.engine.hide_parameters,
+    )
+
+
+def _row_of_key(error: exc.DBAPIError, part: Rows, columns: list[int]) -> int | None:
+    """The first row with the key that has no parent.
+
+    Halving could be misled here: rows may have their parents further behind in the same call.
+    """
+    if _of(error, "sqlstate") != _FOREIGN_KEY or not columns:
+        return None
+    key = re.search(r"\)=\((.*)\) is not present", _of(error, "message_detail") or "", re.S)
+    if key is None:
+        return None
+    return next(
+        (
+            row
+            for row in range(len(part))
+            if ", ".join(str(part.value(row, column)) for column in columns) == key[1]
+        ),
+        None,
     )
 
 
