@@ -125,6 +125,7 @@ class PostgresWriter:
         *,
         first: bool = True,
         last: bool = True,
+        keys: tuple[str, list[int]] | None = None,
     ) -> list[bytes]: ...
     def insert(self, slice: Slice, start: int, end: int) -> str: ...
 

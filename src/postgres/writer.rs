@@ -51,8 +51,9 @@ impl PostgresWriter {
     }
 
     /// Rows `start..end` of the slice as COPY data, without the GIL. The first piece of a COPY
-    /// begins with its header, the last one ends it.
-    #[pyo3(signature = (slice, columns, start, end, *, first=true, last=true))]
+    /// begins with its header, the last one ends it. `keys` stand in a column of their own, which
+    /// is the first one in the statement, as (its type in `pg_type`, one key per row).
+    #[pyo3(signature = (slice, columns, start, end, *, first=true, last=true, keys=None))]
     #[allow(clippy::too_many_arguments)]
     fn copy<'py>(
         &self,
@@ -63,8 +64,10 @@ impl PostgresWriter {
         end: usize,
         first: bool,
         last: bool,
+        keys: Option<(String, Vec<i64>)>,
     ) -> Result<Vec<Bound<'py, PyBytes>>> {
-        let pieces = py.detach(|| self.encode(slice, &columns, start..end, first, last));
+        let keys = keys.as_ref().map(|(typname, keys)| (typname.as_str(), keys.as_slice()));
+        let pieces = py.detach(|| self.encode(slice, &columns, start..end, first, last, keys));
         let pieces =
             pieces.map_err(|(row, column, reason)| self.refuse(py, slice, row, column, reason))?;
         Ok(pieces.iter().map(|piece| PyBytes::new(py, piece)).collect())
@@ -123,6 +126,7 @@ impl PostgresWriter {
         rows: Range<usize>,
         first: bool,
         last: bool,
+        keys: Option<(&str, &[i64])>,
     ) -> std::result::Result<Vec<Vec<u8>>, (usize, usize, &'static str)> {
         let fields: Vec<_> = columns
             .iter()
@@ -131,13 +135,24 @@ impl PostgresWriter {
                 Field::new(&slice.columns[column], typname, slice.rows).unwrap_or(Field::Null)
             })
             .collect();
+        let key = match keys {
+            Some(("int2", keys)) => Some(Field::Int2(keys)),
+            Some(("int4", keys)) => Some(Field::Int4(keys)),
+            Some((_, keys)) => Some(Field::Int8(keys)),
+            None => None,
+        };
+        let count = columns.len() + usize::from(key.is_some());
+        let start = rows.start;
         let mut pieces = Vec::new();
         let mut piece = Vec::with_capacity(PIECE + PIECE / 8);
         if first {
             piece.extend_from_slice(HEADER);
         }
         for row in rows {
-            piece.extend_from_slice(&(columns.len() as i16).to_be_bytes());
+            piece.extend_from_slice(&(count as i16).to_be_bytes());
+            if let Some(key) = &key {
+                key.write(row - start, &mut piece).map_err(|reason| (row, 0, reason))?;
+            }
             for (&column, field) in columns.iter().zip(&fields) {
                 if slice.columns[column].is_null(row) {
                     null(&mut piece);

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import exc
+from sqlalchemy import exc, types
 
 from .. import _native, errors
 from . import statement
@@ -78,6 +78,8 @@ class Sent(NamedTuple):
         """The returned rows, in the order of the input, through the result processors."""
         width = len(processors)
         if not any(processors):
+            if self.returned and len(self.returned[0]) == width:
+                return self.returned
             return [tuple(row[:width]) for row in self.returned]
         return [
             tuple(
@@ -94,6 +96,10 @@ class Catalog:
     writer: _native.PostgresWriter
     #: Why COPY may not be used, if so.
     no_copy: str | None
+    #: Why keys may not be reserved for it, if so.
+    no_keys: str | None
+    #: The integer columns that a sequence fills: their type, and the sequence.
+    sequences: dict[str, tuple[str, str]]
 
 
 def insert(
@@ -143,7 +149,11 @@ def _insert(
         catalog = read_catalog(connection, plan, driver)
         while part is not None:
             columns = _copy_columns(catalog, plan, part, notes)
-            if columns:
+            if columns and plan.returning is not None:
+                notes["statement"] = "COPY with reserved keys"
+                yield _copy_with_keys(connection, plan, catalog, driver, part, columns)
+                part = None
+            elif columns:
                 notes["statement"] = "COPY"
                 sent, part = _copy(connection, plan, catalog, driver, part, columns, source)
                 yield sent
@@ -157,8 +167,8 @@ def _insert(
 def _copy_columns(
     catalog: Catalog, plan: InsertPlan, part: Slice, notes: dict[str, str]
 ) -> list[int]:
-    if plan.returning is not None:
-        notes["COPY"] = "COPY returns no rows"
+    if reason := _why_no_keys(catalog, plan):
+        notes["COPY"] = f"COPY returns no rows, and {reason}"
         return []
     if catalog.no_copy is not None:
         notes["COPY"] = catalog.no_copy
@@ -167,7 +177,36 @@ def _copy_columns(
     if refused is not None:
         column = plan.native.columns[refused]
         notes["COPY"] = f"column {column.key or column.name!r} can't be sent as binary data"
+    if plan.returning is not None and _key(plan) in columns:
+        notes["COPY"] = "COPY returns no rows, and some rows give their key"
+        return []
     return columns
+
+
+def _why_no_keys(catalog: Catalog, plan: InsertPlan) -> str | None:
+    """Why the returned rows can't be known before they are sent, if any are to come back."""
+    returning, key = plan.returning, plan.table.autoincrement_column
+    if returning is None:
+        return None
+    if (
+        key is None
+        or returning.has_entities
+        or len(returning.types) != 1
+        or returning.columns.get(key) != 0
+        or returning.types[0]._type_affinity is not types.Integer
+        or returning.types[0]._has_column_expression
+    ):
+        return "more than the generated key is to come back"
+    if catalog.no_keys is None and key.name not in catalog.sequences:
+        return f"no sequence that may be used is the default of {key.name!r}"
+    return catalog.no_keys
+
+
+def _key(plan: InsertPlan) -> int:
+    """The position of the generated key."""
+    key = plan.table.autoincrement_column
+    assert key is not None
+    return [column.name for column in plan.native.columns].index(key.name)
 
 
 def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver: Driver) -> Sent:
@@ -231,47 +270,93 @@ def _copy(
     sql = catalog.writer.copy_sql(columns)
     sent = _Slices([part])
     following: Slice | None = None
-    failures: list[BaseException] = []
-
-    def send(pieces: Iterable[bytes]) -> Sent:
-        count = statement.run(connection, sql, lambda cursor: driver.copy(cursor, sql, pieces))
-        return Sent(count, [], None)
 
     def pieces() -> Iterator[bytes]:
         nonlocal following
-        try:
-            yield from catalog.writer.copy(part, columns, 0, 0, last=False)
-            yield from _encoded(catalog, columns, part, 0, len(part))
-            while source.pure and sent.nbytes < COPY_BYTES and len(sent) < COPY_ROWS:
-                following = source.next_slice()
-                if following is None or catalog.writer.copy_columns(following) != (columns, None):
-                    break
-                sent.append(following)
-                yield from _encoded(catalog, columns, following, 0, len(following))
-                following = None
-            yield from catalog.writer.copy(part, columns, 0, 0, first=False)
-        except BaseException as error:
-            failures.append(error)
-            raise
+        yield from catalog.writer.copy(part, columns, 0, 0, last=False)
+        yield from _encoded(catalog, columns, part, 0, len(part))
+        while source.pure and sent.nbytes < COPY_BYTES and len(sent) < COPY_ROWS:
+            following = source.next_slice()
+            if following is None or catalog.writer.copy_columns(following) != (columns, None):
+                break
+            sent.append(following)
+            yield from _encoded(catalog, columns, following, 0, len(following))
+            following = None
+        yield from catalog.writer.copy(part, columns, 0, 0, first=False)
 
     def again(start: int, stop: int) -> Sent:
         parts = [catalog.writer.copy(part, columns, 0, 0, last=False)]
         for one, low, high in sent.ranges(start, stop):
             parts.append(catalog.writer.copy(one, columns, low, high, first=False, last=False))
         parts.append(catalog.writer.copy(part, columns, 0, 0, first=False))
-        return send(itertools.chain.from_iterable(parts))
+        count = _send_copy(connection, driver, sql, itertools.chain.from_iterable(parts))
+        return Sent(count, [], None)
 
     _simple(connection, _SLICE.begin)
     try:
-        done = send(pieces())
+        count = _send_copy(connection, driver, sql, pieces())
     except exc.DBAPIError as error:
-        if failures:
-            # psycopg2 has its own error for what happens while it reads.
-            raise failures[0] from None
         _explain(error, connection, plan, sent, _SLICE, again)
         raise
     _simple(connection, _SLICE.end)
-    return done, following
+    return Sent(count, [], None), following
+
+
+def _send_copy(connection: Connection, driver: Driver, sql: str, pieces: Iterable[bytes]) -> int:
+    failures: list[BaseException] = []
+
+    def watched() -> Iterator[bytes]:
+        try:
+            yield from pieces
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    try:
+        return statement.run(connection, sql, lambda cursor: driver.copy(cursor, sql, watched()))
+    except exc.DBAPIError:
+        if failures:
+            # psycopg2 has an error of its own for what happens while it reads.
+            raise failures[0] from None
+        raise
+
+
+def _copy_with_keys(
+    connection: Connection,
+    plan: InsertPlan,
+    catalog: Catalog,
+    driver: Driver,
+    part: Slice,
+    columns: list[int],
+) -> Sent:
+    """Takes the rows' keys from their sequence before it sends the rows with them."""
+    key = _key(plan)
+    type_, sequence = catalog.sequences[plan.native.columns[key].name]
+    reserve = f"SELECT nextval({_literal(sequence)}) FROM generate_series(1, {len(part)})"
+    reserved = statement.run(connection, reserve, lambda cursor: driver.execute(cursor, reserve))
+    keys = [row[0] for row in reserved.rows]
+    sql = catalog.writer.copy_sql([key, *columns])
+
+    def encoded(start: int, stop: int) -> Iterator[bytes]:
+        for low in range(start, stop, _STEP):
+            high = min(low + _STEP, stop)
+            yield from catalog.writer.copy(
+                part, columns, low, high, first=low == start, last=high == stop,
+                keys=(type_, keys[low:high]),
+            )  # fmt: skip
+
+    def run(start: int, stop: int) -> Sent:
+        count = _send_copy(connection, driver, sql, encoded(start, stop))
+        return Sent(count, reserved.rows, None)
+
+    _simple(connection, _SLICE.begin)
+    try:
+        sent = run(0, len(part))
+    except exc.DBAPIError as error:
+        _explain(error, connection, plan, part, _SLICE, run)
+        raise
+    _simple(connection, _SLICE.end)
+    return sent
 
 
 def _encoded(
@@ -446,6 +531,8 @@ def interval(value: datetime.timedelta) -> str:
 # The catalog
 
 _CATALOG = """\
+WITH parts AS (SELECT {literal}::regclass::oid AS oid
+               UNION SELECT relid FROM pg_partition_tree({literal}::regclass))
 SELECT a.attname,
   CASE WHEN b.typtype = 'e' THEN 'enum'
        WHEN b.typtype = 'b' AND (b.typnamespace = 'pg_catalog'::regnamespace
@@ -458,13 +545,28 @@ SELECT a.attname,
   (SELECT m.typname FROM pg_type m WHERE m.oid = to_regtype(mapped.type)),
   CASE WHEN c.relkind NOT IN ('r', 'p') THEN 'it is no table'
        WHEN row_security_active(c.oid) THEN 'its row-level security is active'
-       WHEN c.relhasrules THEN 'it has rules' END
+       WHEN c.relhasrules THEN 'it has rules' END,
+  s.sequence,
+  CASE WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid IN (SELECT oid FROM parts)
+                    AND NOT g.tgisinternal AND g.tgtype & 4 <> 0)
+       THEN 'a trigger may change the rows'
+       WHEN EXISTS (SELECT FROM pg_class p WHERE p.oid IN (SELECT oid FROM parts)
+                    AND (p.relrowsecurity OR p.relhasrules OR p.relkind NOT IN ('r', 'p')))
+       THEN 'a part of the table has policies, rules or another server' END
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_namespace n ON n.oid = t.typnamespace
 JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+LEFT JOIN LATERAL (
+  SELECT q.sequence FROM (SELECT CASE
+    WHEN a.attidentity <> '' THEN pg_get_serial_sequence({literal}, a.attname)
+    ELSE replace(substring(pg_get_expr(d.adbin, d.adrelid)
+                           FROM $$^nextval\\('((?:[^']|'')+)'::regclass\\)$$), $$''$$, $$'$$)
+    END AS sequence) q
+  WHERE t.typtype = 'b' AND t.typname IN ('int2', 'int4', 'int8')
+  AND has_sequence_privilege(q.sequence, 'USAGE')) s ON true
 LEFT JOIN (VALUES {mapped}) AS mapped(name, type) ON mapped.name = a.attname
 WHERE c.oid = {literal}::regclass"""
 
@@ -483,7 +585,7 @@ class Target(NamedTuple):
     @classmethod
     def of(cls, row: Sequence[Any], cast: str | None) -> Target:
         """From a row of the catalog and the column's ``_own_cast``."""
-        _, binary, own_type, default, always, mapped, _ = row
+        _, binary, own_type, default, always, mapped, *_ = row
         same = cast == "" or binary == mapped or {binary, mapped} <= _TEXTS
         exact = binary if binary == "enum" or same else None
         # An expression around the value runs in the database.
@@ -522,6 +624,8 @@ def read_catalog(connection: Connection, plan: InsertPlan, driver: Driver) -> Ca
     return Catalog(
         _native.PostgresWriter(native, targets),
         f"COPY can't fill {native.sql_table}: {no_copy}" if no_copy else None,
+        next((row[8] for row in rows if row[8]), None),
+        {row[0]: (row[1], row[7]) for row in rows if row[7]},
     )
 
 
