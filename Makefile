@@ -11,7 +11,7 @@ quickstart: $(VENV)/quickstart ## load New York's flights into SQLite, beside SQ
 
 check: format lint types test ## what CI runs
 
-test: $(VENV)/dev servers ## Rust's tests, and Python's on real databases
+test: $(VENV)/dev ## Rust's tests, and Python's on real databases
 	cargo test --quiet
 	$(BIN)/maturin develop --release --quiet
 	$(BIN)/python -m pytest
@@ -27,7 +27,7 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/mypy
 
-bench: $(VENV)/dev servers ## every figure of the README, in one run
+bench: $(VENV)/dev ## every figure of the README, in one run
 	$(BIN)/maturin develop --release --quiet
 	$(BIN)/python benches/run.py
 
@@ -35,7 +35,7 @@ wheel: $(VENV)/quickstart
 	$(BIN)/maturin build --release --locked --out dist
 
 servers: ## the database servers that the tests start
-	tests/install_servers.sh $(BIN)/python
+	tests/install_servers.sh
 
 # A virtual environment, on Debian with the package that it needs.
 $(VENV)/quickstart: requirements/quickstart.txt
@@ -44,7 +44,7 @@ $(VENV)/quickstart: requirements/quickstart.txt
 	$(PIP) --requirement $<
 	touch $@
 
-$(VENV)/dev: requirements/dev.txt $(VENV)/quickstart
+$(VENV)/dev: requirements/dev.txt $(VENV)/quickstart | servers
 	$(PIP) --requirement $<
 	touch $@
 

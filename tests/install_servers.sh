@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what tests/servers.py starts: PostgreSQL, pgbouncer and MariaDB from Debian's packages,
-# and MySQL into its own cache folder. Needs root for the packages; a second run changes nothing.
+# MySQL into its own cache folder, and what mysqlclient is built with. Needs root for the packages;
+# a second run changes nothing.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,6 +13,9 @@ missing_packages() {
     [ -x /usr/sbin/mariadbd ] || echo mariadb-server-core
     [ -x /usr/bin/my_print_defaults ] || echo mariadb-client-core # mariadb-install-db calls it
     [ -x /usr/bin/openssl ] || echo openssl
+    [ -x /usr/bin/mariadb_config ] || echo libmariadb-dev
+    command -v gcc >/dev/null || echo gcc
+    command -v pkg-config >/dev/null || echo pkg-config
     command -v "${PYTHON:-python3}" >/dev/null || echo python3
 }
 
