@@ -19,8 +19,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// (`sqlite::Failure`, kept by its job) never share a variant.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("row {row}: {reason}")]
-    Row { row: usize, key: String, value: Option<Py<PyAny>>, reason: String, cause: Option<PyErr> },
+    #[error("row {}: {}", .0.row, .0.reason)]
+    Row(Box<BadValue>),
     #[error(transparent)]
     Python(#[from] PyErr),
     /// A value or row needs Python code, which runs on the caller's thread alone.
@@ -31,11 +31,21 @@ pub enum Error {
     Internal(String),
 }
 
+/// A value that can't be sent, and where it stands.
+#[derive(Debug)]
+pub struct BadValue {
+    pub row: usize,
+    pub key: String,
+    pub value: Option<Py<PyAny>>,
+    pub reason: String,
+    pub cause: Option<PyErr>,
+}
+
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
-            Error::Row { row, key, value, reason, cause } => {
-                RowError::new_err((row, key, value, reason, cause))
+            Error::Row(bad) => {
+                RowError::new_err((bad.row, bad.key, bad.value, bad.reason, bad.cause))
             }
             Error::Python(error) => error,
             Error::Foreign => PyRuntimeError::new_err(error.to_string()),

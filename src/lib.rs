@@ -13,17 +13,17 @@
 
 use pyo3::prelude::*;
 
-pub mod calendar;
-pub mod error;
-pub mod gate;
-pub mod input;
-pub mod kind;
-pub mod output;
-pub mod plan;
-pub mod postgres;
-pub mod slice;
-pub mod sqlite;
-pub mod values;
+mod calendar;
+mod error;
+mod gate;
+mod input;
+mod kind;
+mod output;
+mod plan;
+mod postgres;
+mod slice;
+mod sqlite;
+mod values;
 
 #[pymodule]
 mod _native {

@@ -25,6 +25,7 @@ impl Outcome {
 
     /// What result processors may want to know of the columns: nothing here.
     #[getter]
+    #[allow(clippy::unused_self)] // a getter has one
     fn type_codes(&self) -> Option<()> {
         None
     }

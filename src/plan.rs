@@ -35,7 +35,7 @@ pub struct Column {
     #[pyo3(get)]
     pub sql_name: String,
     /// The column's key in `Table.c`, which is how context-sensitive defaults know it.
-    pub column_key: String,
+    pub table_key: String,
     pub kind: Kind,
     /// Turns a value that is not of `kind` into one that the driver takes.
     pub processor: Option<Py<PyAny>>,
@@ -51,7 +51,7 @@ pub struct Column {
 #[pymethods]
 impl Column {
     #[new]
-    #[pyo3(signature = (key, name, *, sql_name, column_key, kind, processor=None, drop_none=true,
+    #[pyo3(signature = (key, name, *, sql_name, table_key, kind, processor=None, drop_none=true,
                         default=None, default_call=None, default_sql=None, omit=false,
                         forced=false, placeholder=vec![String::new(), String::new()]))]
     #[allow(clippy::too_many_arguments)]
@@ -59,7 +59,7 @@ impl Column {
         key: String,
         name: String,
         sql_name: String,
-        column_key: String,
+        table_key: String,
         kind: &str,
         processor: Option<Py<PyAny>>,
         drop_none: bool,
@@ -82,7 +82,7 @@ impl Column {
             key,
             name,
             sql_name,
-            column_key,
+            table_key,
             kind,
             processor,
             drop_none,
@@ -110,7 +110,7 @@ impl Column {
     }
 
     /// Whether the default stands in for what a row gives.
-    pub fn wants_default(&self, value: &Option<Bound<'_, PyAny>>) -> bool {
+    pub fn wants_default(&self, value: Option<&Bound<'_, PyAny>>) -> bool {
         self.forced
             || match value {
                 None => true,

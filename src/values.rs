@@ -314,7 +314,6 @@ impl Storage {
             (Self::Bool(values), Cell::Bool(value)) => values.push(value),
             // SQL's drivers give and take booleans as 0 and 1.
             (Self::Bool(values), Cell::Int(value @ (0 | 1))) => values.push(value == 1),
-            (Self::Int(values), Cell::Int(value)) => values.push(value),
             (Self::Int(values), Cell::Bool(value)) => values.push(i64::from(value)),
             (Self::Float(values), Cell::Float(value)) => values.push(value),
             (Self::Text(values), Cell::Text(value))
@@ -324,7 +323,8 @@ impl Storage {
             }
             (Self::Bytes(values), Cell::Bytes(value)) => values.push(value),
             (Self::Date(values), Cell::Date(value)) => values.push(value),
-            (Self::Time(values), Cell::Time(value))
+            (Self::Int(values), Cell::Int(value))
+            | (Self::Time(values), Cell::Time(value))
             | (Self::Timestamp(values), Cell::Timestamp(value))
             | (Self::Instant(values), Cell::Instant(value)) => values.push(value),
             (Self::Uuid(values), Cell::Uuid(value)) => values.push(value),

@@ -35,7 +35,7 @@ class Column:
         name: str,
         *,
         sql_name: str,
-        column_key: str,
+        table_key: str,
         kind: str,
         processor: Callable[[Any], Any] | None = None,
         drop_none: bool = True,

@@ -171,9 +171,9 @@ impl RowReader {
         for (position, column) in plan.columns.iter().enumerate() {
             let column = column.get();
             match cell(block, position, column.drop_none) {
-                Some(value) if !column.forced => parameters.set_item(&column.column_key, value)?,
+                Some(value) if !column.forced => parameters.set_item(&column.table_key, value)?,
                 _ if matches!(column.absent, Absent::Call(_) | Absent::Value(_)) => {
-                    parameters.set_item(&column.column_key, py.None())?;
+                    parameters.set_item(&column.table_key, py.None())?;
                 }
                 _ => {}
             }
@@ -191,7 +191,7 @@ impl RowReader {
                 Absent::Value(value) => value.bind(py).clone(),
                 Absent::Null | Absent::Omit | Absent::Sql(_) => continue,
             };
-            parameters.set_item(&column.column_key, &value)?;
+            parameters.set_item(&column.table_key, &value)?;
             block.set(position, value);
         }
         Ok(())

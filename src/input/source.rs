@@ -17,6 +17,9 @@ use crate::values::{Series, SeriesBuilder, Values};
 /// The first block of a call is small, because nothing is known of the size of its rows.
 const FIRST_BLOCK: usize = 16;
 
+/// Positions of the given columns, and consecutive rows that give just these.
+type TupleRun<'py> = (Vec<usize>, Vec<Bound<'py, PyTuple>>);
+
 /// Cuts the input of one call into slices, on the caller's thread.
 #[pyclass(module = "fastbulk._native")]
 pub struct Source {
@@ -70,10 +73,7 @@ impl Source {
 
     /// The next rows as tuples of driver values: runs of (positions of the given columns, rows),
     /// in order; empty after the last row. The plan's columns are of kind `object`.
-    fn next_tuples<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> Result<Vec<(Vec<usize>, Vec<Bound<'py, PyTuple>>)>> {
+    fn next_tuples<'py>(&self, py: Python<'py>) -> Result<Vec<TupleRun<'py>>> {
         match self.next_slice(py)? {
             Some(slice) => tuples(py, &slice),
             None => Ok(Vec::new()),
@@ -166,11 +166,15 @@ fn convert(
         let cells = &block.column(position)[..rows];
         let filled;
         let cells = match &column.absent {
-            Absent::Value(default) if cells.iter().any(|cell| column.wants_default(cell)) => {
+            Absent::Value(default)
+                if cells.iter().any(|cell| column.wants_default(cell.as_ref())) =>
+            {
                 filled = cells
                     .iter()
                     .map(|cell| match cell {
-                        cell if column.wants_default(cell) => Some(default.bind(py).clone()),
+                        cell if column.wants_default(cell.as_ref()) => {
+                            Some(default.bind(py).clone())
+                        }
                         cell => cell.clone(),
                     })
                     .collect::<Vec<_>>();
@@ -187,11 +191,8 @@ fn convert(
     first_error.map_or(Ok(()), Err)
 }
 
-fn tuples<'py>(
-    py: Python<'py>,
-    slice: &Slice,
-) -> Result<Vec<(Vec<usize>, Vec<Bound<'py, PyTuple>>)>> {
-    let mut runs: Vec<(Vec<usize>, Vec<Bound<'py, PyTuple>>)> = Vec::new();
+fn tuples<'py>(py: Python<'py>, slice: &Slice) -> Result<Vec<TupleRun<'py>>> {
+    let mut runs: Vec<TupleRun<'py>> = Vec::new();
     for row in 0..slice.rows {
         let given: Vec<_> =
             (0..slice.columns.len()).filter(|&c| slice.columns[c].is_given(row)).collect();

@@ -14,7 +14,7 @@ use pyo3::types::{
 };
 
 use crate::calendar::{MICROS_PER_DAY, days, micros};
-use crate::error::{Error, Result};
+use crate::error::{BadValue, Error, Result};
 use crate::kind::Kind;
 use crate::plan::{Absent, Column, Plan};
 use crate::values::{Cell, SeriesBuilder, Storage, Strings};
@@ -47,17 +47,20 @@ impl Refusal {
     pub fn at(self, py: Python<'_>, row: usize, key: &str, value: Option<Py<PyAny>>) -> Error {
         match self.cause {
             Some(cause) if !cause.is_instance_of::<PyException>(py) => Error::Python(cause),
-            cause => Error::Row { row, key: key.to_owned(), value, reason: self.reason, cause },
+            cause => {
+                let key = key.to_owned();
+                Error::Row(Box::new(BadValue { row, key, value, reason: self.reason, cause }))
+            }
         }
     }
 }
 
 /// Pushes `values[..]` onto the column; stops at the first that can't be sent and names its
 /// position.
-pub fn push_all<'py>(
+pub fn push_all(
     plan: &Plan,
     column: &Column,
-    values: &[Option<Bound<'py, PyAny>>],
+    values: &[Option<Bound<'_, PyAny>>],
     builder: &mut SeriesBuilder,
 ) -> Result<(), (usize, Refusal)> {
     let mut position = 0;
@@ -77,9 +80,9 @@ pub fn push_all<'py>(
 }
 
 /// Pushes as long as the fast path takes the values. The kind is decided here, once per run.
-fn push_run<'py>(
+fn push_run(
     column: &Column,
-    values: &[Option<Bound<'py, PyAny>>],
+    values: &[Option<Bound<'_, PyAny>>],
     builder: &mut SeriesBuilder,
 ) -> (usize, Option<Refusal>) {
     macro_rules! run {
@@ -260,8 +263,12 @@ fn push_decimal(values: &mut Strings, value: &Bound<'_, PyAny>) -> Fast {
     if !value.get_type().is(class) && !value.is_exact_instance_of::<PyInt>() {
         return Fast::Other;
     }
-    match value.str().and_then(|text| Ok(values.push(text.to_str()?.as_bytes()))) {
-        Ok(()) => Fast::Taken,
+    let text = value.str();
+    match text.as_ref().map_err(|error| error.clone_ref(py)).and_then(|text| text.to_str()) {
+        Ok(text) => {
+            values.push(text.as_bytes());
+            Fast::Taken
+        }
         Err(error) => Fast::Failed(Refusal::raised(py, error)),
     }
 }

@@ -79,7 +79,9 @@ impl Number {
         };
         let sign = if self.negative && !groups.is_empty() { NEGATIVE } else { POSITIVE };
         header(out, count, if groups.is_empty() { 0 } else { weight }, sign, display);
-        groups.iter().for_each(|group| out.extend_from_slice(&group.to_be_bytes()));
+        for group in groups {
+            out.extend_from_slice(&group.to_be_bytes());
+        }
         true
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
+use arrow_buffer::NullBuffer;
 use pyo3::FromPyObject;
 
 use super::text::{element_type, write_array, write_given, write_literal};
@@ -36,7 +37,7 @@ pub enum Place {
 }
 
 pub fn place(plan: &Plan, slice: &Slice, targets: &[Target], column: usize) -> Place {
-    let missing = slice.columns[column].given.as_ref().map_or(0, |given| given.null_count());
+    let missing = slice.columns[column].given.as_ref().map_or(0, NullBuffer::null_count);
     let has_default =
         matches!(plan.column(column).absent, Absent::Sql(_)) || targets[column].default.is_some();
     match (missing, &plan.column(column).absent) {
@@ -120,7 +121,7 @@ pub fn insert(
 /// of the catalog. Fails as [`insert`] does.
 pub fn values(plan: &Plan, slice: &Slice, rows: Range<usize>) -> Result<String, (usize, usize)> {
     let missing =
-        |column: usize| slice.columns[column].given.as_ref().map_or(0, |g| g.null_count());
+        |column: usize| slice.columns[column].given.as_ref().map_or(0, NullBuffer::null_count);
     let columns: Vec<_> = (0..slice.columns.len())
         .filter(|&column| {
             missing(column) < slice.rows || matches!(plan.column(column).absent, Absent::Sql(_))

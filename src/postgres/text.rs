@@ -98,7 +98,10 @@ fn write_element(cell: Cell<'_>, out: &mut String) -> Result<(), ()> {
         Cell::Text(value) | Cell::Json(value) | Cell::Decimal(value) => {
             return write_quoted(value, out);
         }
-        Cell::Bytes(value) => write_bytes(value, out),
+        Cell::Bytes(value) => {
+            write_bytes(value, out);
+            Ok(())
+        }
         Cell::Date(days) => write_date(days, out),
         Cell::Time(micros) => write_time(micros, out),
         Cell::Timestamp(micros) => write_timestamp(micros, "", out),
@@ -178,11 +181,10 @@ fn write_quoted(value: &str, out: &mut String) -> Result<(), ()> {
 }
 
 /// `\x00ff`, escaped twice.
-fn write_bytes(value: &[u8], out: &mut String) -> std::fmt::Result {
+fn write_bytes(value: &[u8], out: &mut String) {
     out.push_str("\"\\\\\\\\x");
     push_hex(value, out);
     out.push('"');
-    Ok(())
 }
 
 fn push_hex(value: &[u8], out: &mut String) {
@@ -221,7 +223,9 @@ mod tests {
 
     fn array(cells: &[Cell<'_>]) -> Result<String, usize> {
         let mut builder = SeriesBuilder::new(Kind::Dynamic, cells.len());
-        cells.iter().for_each(|&cell| builder.push(cell));
+        for &cell in cells {
+            builder.push(cell);
+        }
         let mut out = String::new();
         write_array(&builder.finish(), 0..cells.len(), &mut out).map(|()| out)
     }

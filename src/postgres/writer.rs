@@ -9,7 +9,7 @@ use pyo3::types::PyBytes;
 use super::encode::{Field, NO_NUL, null};
 use super::sql::{self, Place, Target, place};
 use super::text::is_mixed;
-use crate::error::{Error, Result};
+use crate::error::{BadValue, Error, Result};
 use crate::output;
 use crate::plan::Plan;
 use crate::slice::Slice;
@@ -179,12 +179,12 @@ impl PostgresWriter {
         column: usize,
         reason: &str,
     ) -> Error {
-        Error::Row {
+        Error::Row(Box::new(BadValue {
             row: slice.first_row + row,
             key: self.plan.get().column(column).key.clone(),
             value: output::to_python(py, slice.columns[column].get(row)).ok().map(Bound::unbind),
             reason: reason.to_owned(),
             cause: Some(PyOverflowError::new_err(reason.to_owned())),
-        }
+        }))
     }
 }

@@ -22,24 +22,24 @@ pub struct Handle<'h> {
     call: PhantomData<&'h ()>,
 }
 
-impl<'h> Handle<'h> {
+impl Handle<'_> {
     /// # Safety
     /// `raw` is open and used by this thread alone for as long as `'h`.
     pub unsafe fn new(raw: NonNull<ffi::sqlite3>) -> Self {
         Self { raw, call: PhantomData }
     }
 
-    pub(super) fn raw(&self) -> *mut ffi::sqlite3 {
+    pub(super) fn raw(self) -> *mut ffi::sqlite3 {
         self.raw.as_ptr()
     }
 
     /// The rowid of the last row that an INSERT on this connection made.
-    pub fn last_rowid(&self) -> i64 {
+    pub fn last_rowid(self) -> i64 {
         // SAFETY: the handle is open (see `new`).
         unsafe { ffi::sqlite3_last_insert_rowid(self.raw.as_ptr()) }
     }
 
-    pub fn failure(&self, code: c_int, sql: &str) -> Failure {
+    pub fn failure(self, code: c_int, sql: &str) -> Failure {
         // SAFETY: the handle is open (see `new`); the message is copied before the next call.
         let (code, message) = unsafe {
             let extended = ffi::sqlite3_extended_errcode(self.raw.as_ptr());
@@ -51,18 +51,18 @@ impl<'h> Handle<'h> {
     }
 
     /// Runs a statement that has no parameters and returns no rows.
-    pub fn execute(&self, sql: &str) -> Result<()> {
-        Statement::prepare(*self, sql)?.run()
+    pub fn execute(self, sql: &str) -> Result<()> {
+        Statement::prepare(self, sql)?.run()
     }
 
     /// Rows that the last statement inserted, changed or deleted, without those of triggers.
-    pub fn changes(&self) -> u64 {
+    pub fn changes(self) -> u64 {
         // SAFETY: the handle is open (see `new`).
         unsafe { ffi::sqlite3_changes(self.raw.as_ptr()) as u64 }
     }
 
     /// How many parameters a statement may have.
-    pub fn parameter_limit(&self) -> usize {
+    pub fn parameter_limit(self) -> usize {
         // SAFETY: the handle is open (see `new`); -1 only asks.
         let limit =
             unsafe { ffi::sqlite3_limit(self.raw.as_ptr(), ffi::SQLITE_LIMIT_VARIABLE_NUMBER, -1) };
@@ -70,7 +70,7 @@ impl<'h> Handle<'h> {
     }
 
     /// How many bytes a statement's text may have.
-    pub fn text_limit(&self) -> usize {
+    pub fn text_limit(self) -> usize {
         // SAFETY: as in `parameter_limit`.
         let limit =
             unsafe { ffi::sqlite3_limit(self.raw.as_ptr(), ffi::SQLITE_LIMIT_SQL_LENGTH, -1) };
@@ -106,10 +106,6 @@ impl<'h, 'd> Statement<'h, 'd> {
             }
             _ => Err(handle.failure(code, sql)),
         }
-    }
-
-    pub fn sql(&self) -> &str {
-        &self.sql
     }
 
     pub fn bind_null(&mut self, index: c_int) -> Result<()> {

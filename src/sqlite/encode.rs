@@ -53,7 +53,9 @@ pub fn encode(series: &Series) -> Encoded<'_> {
 
 fn fixed<T>(width: usize, values: &[T], write: impl Fn(&mut Vec<u8>, &T)) -> Encoded<'_> {
     let mut data = Vec::with_capacity(width * values.len());
-    values.iter().for_each(|value| write(&mut data, value));
+    for value in values {
+        write(&mut data, value);
+    }
     Encoded::Fixed { width, data }
 }
 

@@ -132,8 +132,12 @@ pub unsafe extern "C" fn sqlite3_fastbulk_init(
     // SAFETY: SQLite's contract for an extension's entry point is that of `init`.
     unsafe { init(db, error, api) };
     if first && API.load(Ordering::Acquire) != 0 {
-        // SAFETY: the api table was accepted, so its functions may be called.
-        unsafe { ffi::sqlite3_auto_extension(Some(std::mem::transmute::<Init, _>(init))) };
+        // SAFETY: the api table was accepted, so its functions may be called; SQLite declares the
+        // entry point without its parameters, and gives them.
+        unsafe {
+            let untyped = std::mem::transmute::<Init, unsafe extern "C" fn()>(init);
+            ffi::sqlite3_auto_extension(Some(untyped));
+        }
     }
     ffi::SQLITE_OK
 }

@@ -249,7 +249,7 @@ struct Pass<'p, 'h, 'd> {
     gate: Gate,
 }
 
-impl<'p> Pass<'p, '_, '_> {
+impl Pass<'_, '_, '_> {
     fn run(&mut self, shape: &Shape, start: usize, end: usize, effort: Effort) -> Result<()> {
         let mut row = start;
         let sizes = match effort {

@@ -182,7 +182,7 @@ def _column(
         key,
         column.name,
         sql_name=render.column(column),
-        column_key=column.key,
+        table_key=column.key,
         kind="object" if request.as_objects else kind,
         processor=processor,
         drop_none=not (request.render_nulls or column.type.should_evaluate_none),
