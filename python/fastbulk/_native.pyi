@@ -87,6 +87,7 @@ class Source:
     exhausted: bool
     rows: int
     seconds: float
+    overlapped: float
     def __new__(
         cls,
         plan: Plan,
@@ -137,7 +138,7 @@ class SqliteJob:
 
     id: int
     failure: tuple[Literal["refused", "interrupted", "rows lost"], int | None, str] | None
-    def __new__(cls, plan: Plan, slice: Slice) -> SqliteJob: ...
+    def __new__(cls, plan: Plan, slice: Slice, ahead: Source | None = None) -> SqliteJob: ...
     def take(self) -> Outcome: ...
 
 def sqlite_insert_sql(plan: Plan) -> str: ...

@@ -94,17 +94,19 @@ class Call:
         begin = time.perf_counter()
         if self.plan is None or self.road.name == "sqlalchemy":
             result, extract, road = self._by_sqlalchemy(rows), 0.0, self.road
+            overlapped = 0.0
         else:
-            result, extract, road = self._by_source(self.plan, rows, report)
+            result, extract, overlapped, road = self._by_source(self.plan, rows, report)
         total = time.perf_counter() - begin
         result.road = road
-        result.timing = Timing(total, extract, total - extract)
+        result.timing = Timing(total, extract, total - extract + overlapped)
         return result
 
     def _by_source(
         self, plan: InsertPlan, rows: Iterable[Any], report: Report
-    ) -> tuple[Result, float, Road]:
-        """The result, the seconds with the GIL held, and the road with what it met."""
+    ) -> tuple[Result, float, float, Road]:
+        """The result, the seconds with the GIL held and how many of them overlapped with the
+        database's work, and the road with what it met."""
         notes: dict[str, str] = {}
         connection = self.held.connection
         source = Source(plan.native, rows, adapt=plan.adapt, context=DefaultContext(connection))
@@ -118,7 +120,7 @@ class Call:
         extract = source.seconds + time.perf_counter() - begin
         form = notes.pop("statement", None)
         road = replace(self.road, statement=form, refused={**self.road.refused, **notes})
-        return result, extract, road
+        return result, extract, source.overlapped, road
 
     def _send(
         self, plan: InsertPlan, source: Source, notes: dict[str, str], report: Report

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyString};
 
-use super::value::Refusal;
+use super::value::{Code, Refusal};
 use crate::error::{Error, Result};
 use crate::plan::{Absent, Plan};
 
@@ -37,6 +37,7 @@ impl<'py> Block<'py> {
 
 /// Where rows come from.
 enum Rows {
+    /// A list and the position of its next row.
     List(Py<PyList>, usize),
     Iterator(Py<PyIterator>),
 }
@@ -67,6 +68,13 @@ impl RowReader {
         matches!(self.rows, Rows::List(..))
     }
 
+    /// Goes back to that row of a list, to read it again.
+    pub fn rewind(&mut self, row: usize) {
+        if let Rows::List(_, position) = &mut self.rows {
+            (*position, self.next_row) = (row, row);
+        }
+    }
+
     /// Reads at most `want` rows into the empty block. After an error the block holds the rows
     /// before it.
     pub fn read<'py>(
@@ -75,13 +83,14 @@ impl RowReader {
         plan: &Plan,
         want: usize,
         block: &mut Block<'py>,
+        code: Code,
     ) -> Result<()> {
         let defaults = plan.columns.iter().any(|c| matches!(c.get().absent, Absent::Call(_)));
         while block.rows < want {
             let Some(row) = self.next(py)? else {
                 return Ok(());
             };
-            self.take_apart(py, plan, &row, block)?;
+            self.take_apart(py, plan, &row, block, code)?;
             if defaults {
                 self.call_defaults(py, plan, block)?;
             }
@@ -112,11 +121,15 @@ impl RowReader {
         plan: &Plan,
         row: &Bound<'py, PyAny>,
         block: &mut Block<'py>,
+        code: Code,
     ) -> Result<()> {
         if let Ok(dict) = row.cast_exact::<PyDict>()
             && self.scatter(py, plan, dict, block)?
         {
             return Ok(());
+        }
+        if code == Code::BuiltIn {
+            return Err(Error::Foreign);
         }
         for column in 0..plan.columns.len() {
             block.cells[column * BLOCK + block.rows] = None;

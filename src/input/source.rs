@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::rows::{BLOCK, Block, RowReader};
-use super::value::push_all;
+use super::value::{Code, Stop, push_all};
 use crate::error::{Error, Result};
 use crate::plan::{Absent, Plan};
 use crate::slice::{MAX_BYTES, MAX_ROWS, Slice};
@@ -20,8 +20,11 @@ const FIRST_BLOCK: usize = 16;
 /// Positions of the given columns, and consecutive rows that give just these.
 type TupleRun<'py> = (Vec<usize>, Vec<Bound<'py, PyTuple>>);
 
-/// Cuts the input of one call into slices, on the caller's thread.
-#[pyclass(module = "fastbulk._native")]
+/// Cuts the input of one call into slices.
+///
+/// Rows are read on the caller's thread, but for a pure source, of which the next slice is read
+/// while the database works on the last one: no code but ours and Python's own runs then.
+#[pyclass(frozen, module = "fastbulk._native")]
 pub struct Source {
     plan: Py<Plan>,
     state: Mutex<State>,
@@ -35,7 +38,13 @@ pub struct Source {
 struct State {
     reader: RowReader,
     exhausted: bool,
+    /// What was read beside the caller's thread, and is to come next.
+    ahead: Option<Result<Option<Slice>>>,
+    /// A row needs code that runs on the caller's thread alone.
+    foreign: bool,
+    /// Time spent reading rows, and how much of that was beside the caller's thread.
     seconds: Duration,
+    overlapped: Duration,
 }
 
 #[pymethods]
@@ -52,18 +61,28 @@ impl Source {
     ) -> PyResult<Self> {
         let reader = RowReader::new(rows, adapt, context)?;
         let pure = reader.is_list() && !plan.get().calls_python();
-        let state = State { reader, exhausted: false, seconds: Duration::ZERO };
+        let state = State {
+            reader,
+            exhausted: false,
+            ahead: None,
+            foreign: false,
+            seconds: Duration::ZERO,
+            overlapped: Duration::ZERO,
+        };
         Ok(Self { plan: plan.unbind(), state: Mutex::new(state), max_rows, max_bytes, pure })
     }
 
     /// The next slice, or None after the last row.
     fn next_slice(&self, py: Python<'_>) -> Result<Option<Slice>> {
         let mut state = self.lock()?;
+        if let Some(slice) = state.ahead.take() {
+            return slice;
+        }
         if state.exhausted {
             return Ok(None);
         }
         let start = Instant::now();
-        let slice = state.read_slice(py, self.plan.get(), self.max_rows, self.max_bytes);
+        let slice = self.read_slice(py, &mut state, Code::Any);
         state.seconds += start.elapsed();
         if slice.is_err() {
             state.exhausted = true;
@@ -83,19 +102,30 @@ impl Source {
     /// Whether the input has ended; known only when a slice came out shorter than it could be.
     #[getter]
     fn exhausted(&self) -> Result<bool> {
-        Ok(self.lock()?.exhausted)
+        let state = self.lock()?;
+        Ok(state.exhausted && !matches!(state.ahead, Some(Ok(Some(_)) | Err(_))))
     }
 
-    /// Rows read so far.
+    /// Rows in the slices so far.
     #[getter]
     fn rows(&self) -> Result<usize> {
-        Ok(self.lock()?.reader.next_row)
+        let state = self.lock()?;
+        Ok(match &state.ahead {
+            Some(Ok(Some(slice))) => slice.first_row,
+            _ => state.reader.next_row,
+        })
     }
 
     /// Seconds spent reading rows, which is time with the GIL held.
     #[getter]
     fn seconds(&self) -> Result<f64> {
         Ok(self.lock()?.seconds.as_secs_f64())
+    }
+
+    /// How many of these seconds passed while the database worked.
+    #[getter]
+    fn overlapped(&self) -> Result<f64> {
+        Ok(self.lock()?.overlapped.as_secs_f64())
     }
 }
 
@@ -108,15 +138,33 @@ impl Source {
     }
 }
 
-impl State {
-    fn read_slice(
-        &mut self,
-        py: Python<'_>,
-        plan: &Plan,
-        max_rows: usize,
-        max_bytes: usize,
-    ) -> Result<Option<Slice>> {
-        let first_row = self.reader.next_row;
+impl Source {
+    /// Reads the next slice now if that runs no code of a user's. To be called while the caller's
+    /// thread waits for the database.
+    pub fn read_ahead(&self, py: Python<'_>) {
+        let Ok(mut state) = self.lock() else { return };
+        if !self.pure || state.foreign || state.exhausted || state.ahead.is_some() {
+            return;
+        }
+        let start = Instant::now();
+        let row = state.reader.next_row;
+        match self.read_slice(py, &mut state, Code::BuiltIn) {
+            Err(Error::Foreign) => {
+                state.reader.rewind(row);
+                (state.foreign, state.exhausted) = (true, false);
+            }
+            slice => {
+                state.exhausted |= slice.is_err();
+                state.ahead = Some(slice);
+            }
+        }
+        state.seconds += start.elapsed();
+        state.overlapped += start.elapsed();
+    }
+
+    fn read_slice(&self, py: Python<'_>, state: &mut State, code: Code) -> Result<Option<Slice>> {
+        let (plan, max_rows, max_bytes) = (self.plan.get(), self.max_rows, self.max_bytes);
+        let first_row = state.reader.next_row;
         let mut builders: Vec<_> = plan
             .columns
             .iter()
@@ -124,11 +172,11 @@ impl State {
             .collect();
         let mut block = Block::new(plan.columns.len());
         let (mut rows, mut nbytes) = (0, 0);
-        while rows < max_rows && nbytes < max_bytes && !self.exhausted {
+        while rows < max_rows && nbytes < max_bytes && !state.exhausted {
             let want = (max_rows - rows).min(block_size(rows, nbytes, max_bytes));
-            let read = self.reader.read(py, plan, want, &mut block);
-            self.exhausted = block.rows < want;
-            convert(py, plan, &block, first_row + rows, &mut builders)?;
+            let read = state.reader.read(py, plan, want, &mut block, code);
+            state.exhausted = block.rows < want;
+            convert(py, plan, &block, first_row + rows, &mut builders, code)?;
             read?;
             rows += block.rows;
             nbytes = builders.iter().map(SeriesBuilder::nbytes).sum();
@@ -158,6 +206,7 @@ fn convert(
     block: &Block<'_>,
     first_row: usize,
     builders: &mut [SeriesBuilder],
+    code: Code,
 ) -> Result<()> {
     let mut rows = block.rows;
     let mut first_error = None;
@@ -182,10 +231,14 @@ fn convert(
             }
             _ => cells,
         };
-        if let Err((bad, refusal)) = push_all(plan, column, cells, builder) {
-            rows = bad;
-            let value = cells[bad].as_ref().map(|value| value.clone().unbind());
-            first_error = Some(refusal.at(py, first_row + bad, &column.key, value));
+        match push_all(plan, column, cells, builder, code) {
+            Ok(()) => {}
+            Err(Stop::Foreign) => return Err(Error::Foreign),
+            Err(Stop::At(bad, refusal)) => {
+                rows = bad;
+                let value = cells[bad].as_ref().map(|value| value.clone().unbind());
+                first_error = Some(refusal.at(py, first_row + bad, &column.key, value));
+            }
         }
     }
     first_error.map_or(Ok(()), Err)

@@ -55,24 +55,45 @@ impl Refusal {
     }
 }
 
-/// Pushes `values[..]` onto the column; stops at the first that can't be sent and names its
-/// position.
+/// Which Python code may run while rows are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// On the caller's thread: processors, defaults, methods of rows and values.
+    Any,
+    /// Beside the caller's thread: only that of Python's own types.
+    BuiltIn,
+}
+
+/// What stops a column.
+pub enum Stop {
+    /// The value at that position can't be sent.
+    At(usize, Refusal),
+    /// A value needs code that may not run here.
+    Foreign,
+}
+
+/// Pushes `values[..]` onto the column; stops at the first that can't be sent.
 pub fn push_all(
     plan: &Plan,
     column: &Column,
     values: &[Option<Bound<'_, PyAny>>],
     builder: &mut SeriesBuilder,
-) -> Result<(), (usize, Refusal)> {
+    code: Code,
+) -> Result<(), Stop> {
     let mut position = 0;
     while position < values.len() {
         let run = &values[position..];
         let (taken, refused) = push_run(column, run, builder);
         position += taken;
         if let Some(refusal) = refused {
-            return Err((position, refusal));
+            return Err(Stop::At(position, refusal));
         }
         if let Some(Some(value)) = values.get(position) {
-            push_slowly(plan, column, value, builder).map_err(|refusal| (position, refusal))?;
+            if code == Code::BuiltIn && !is_built_in(plan, column, value) {
+                return Err(Stop::Foreign);
+            }
+            push_slowly(plan, column, value, builder)
+                .map_err(|refusal| Stop::At(position, refusal))?;
             position += 1;
         }
     }
@@ -302,6 +323,18 @@ fn out_of_range() -> Refusal {
         reason: "an integer of at most 64 bits is expected".to_owned(),
         cause: Some(PyOverflowError::new_err("Python int too large to convert to SQL INTEGER")),
     }
+}
+
+/// Whether the long way of this value runs no code of a user's.
+fn is_built_in(plan: &Plan, column: &Column, value: &Bound<'_, PyAny>) -> bool {
+    value.is(&plan.null)
+        || column.processor.is_none()
+            && (value.is_none()
+                || value.is_exact_instance_of::<PyBool>()
+                || value.is_exact_instance_of::<PyInt>()
+                || value.is_exact_instance_of::<PyFloat>()
+                || value.is_exact_instance_of::<PyString>()
+                || value.is_exact_instance_of::<PyBytes>())
 }
 
 /// The long way of a value that the fast path did not take.

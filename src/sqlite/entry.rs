@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -27,6 +28,7 @@ use super::bind::Handle;
 use super::error::{Failure, Reason};
 use super::job;
 use crate::error::{Error, Result};
+use crate::input::source::Source;
 use crate::output::Outcome;
 use crate::plan::Plan;
 use crate::slice::Slice;
@@ -187,7 +189,16 @@ unsafe extern "C" fn fastbulk_run(
         let job = jobs().remove(&id)?;
         // SAFETY: during the call the connection's handle is open and its mutex is ours.
         let handle = unsafe { Handle::new(NonNull::new(ffi::sqlite3_context_db_handle(context))?) };
-        let result = job::run(handle, job.plan.get(), job.slice.get());
+        let result = thread::scope(|scope| {
+            // Without a thread the rows are read later.
+            let reading = job.ahead.as_ref().and_then(|source| {
+                thread::Builder::new().spawn_scoped(scope, || read_ahead(source)).ok()
+            });
+            let result = job::run(handle, job.plan.get(), job.slice.get());
+            // What it met, it keeps for the next slice.
+            let _ = reading.map(thread::ScopedJoinHandle::join);
+            result
+        });
         let answer = match &result {
             Ok(outcome) => Ok(outcome.rowcount as i64),
             Err(failure) => Err(complaint(failure)),
@@ -206,6 +217,11 @@ unsafe extern "C" fn fastbulk_run(
             Err(_) => refuse(context, c"fastbulk_run: internal error", ffi::SQLITE_INTERNAL),
         }
     }
+}
+
+/// Reads the next slice while SQLite works on this one.
+fn read_ahead(source: &Py<Source>) {
+    Python::try_attach(|py| source.get().read_ahead(py));
 }
 
 fn complaint(failure: &Failure) -> (CString, c_int) {
@@ -232,6 +248,8 @@ unsafe fn refuse(context: *mut ffi::sqlite3_context, message: &CStr, code: c_int
 struct Job {
     plan: Py<Plan>,
     slice: Py<Slice>,
+    /// Where more rows come from, if they may be read while this job runs.
+    ahead: Option<Py<Source>>,
     result: Mutex<Option<super::error::Result<Outcome>>>,
 }
 
@@ -265,9 +283,10 @@ pub struct SqliteJob {
 #[pymethods]
 impl SqliteJob {
     #[new]
-    fn new(plan: Py<Plan>, slice: Py<Slice>) -> Self {
+    #[pyo3(signature = (plan, slice, ahead=None))]
+    fn new(plan: Py<Plan>, slice: Py<Slice>, ahead: Option<Py<Source>>) -> Self {
         let id = fresh_id();
-        let job = Arc::new(Job { plan, slice, result: Mutex::new(None) });
+        let job = Arc::new(Job { plan, slice, ahead, result: Mutex::new(None) });
         jobs().insert(id, Arc::clone(&job));
         Self { id, job }
     }

@@ -105,14 +105,12 @@ impl<'h, 'd> Insert<'h, 'd> {
     /// The outcome, and whether its rows certainly stand in the order of the slice.
     fn run(&self, effort: Effort) -> Result<(Outcome, bool)> {
         let encoded: Vec<_> = self.slice.columns.iter().map(encode).collect();
-        // A trigger may be slow, and Ctrl-C is seen between two statements only.
-        let may_feed = effort == Effort::Together
-            && self.slice.rows >= FEED_FROM
-            && self.asks_true(&is_plain_table(self.plan))?;
-        if may_feed && let Some(outcome) = self.run_with_rowids(&encoded)? {
+        let mut module = self.module(effort, &encoded)?;
+        if let Some(module) = &mut module
+            && let Some(outcome) = self.run_with_rowids(module)?
+        {
             return Ok((outcome, true));
         }
-        let mut module = None;
         let mut pass = Pass {
             insert: self,
             encoded: &encoded,
@@ -122,18 +120,11 @@ impl<'h, 'd> Insert<'h, 'd> {
             gate: Gate::new(),
         };
         for (shape, start, end) in self.shapes.runs(self.slice) {
-            let feeds = may_feed
-                && end - start >= FEED_FROM
-                && !shape.contains(&Place::Expression)
-                && shape.contains(&Place::Bound);
-            if feeds {
-                let module = match &mut module {
-                    Some(module) => module,
-                    empty => empty.insert(Module::new(self.handle, &self.slice.columns, &encoded)?),
-                };
-                pass.feed(module, &shape, start..end)?;
-            } else {
-                pass.run(&shape, start, end, effort)?;
+            match &mut module {
+                Some(module) if end - start >= FEED_FROM && feeds(&shape) => {
+                    pass.feed(module, &shape, start..end)?;
+                }
+                _ => pass.run(&shape, start, end, effort)?,
             }
         }
         let outcome = pass.collector.finish(pass.rowcount);
@@ -142,26 +133,42 @@ impl<'h, 'd> Insert<'h, 'd> {
         Ok((outcome, in_order))
     }
 
+    /// The slice as a table, where that pays. Not on a table with triggers: one may be slow, and
+    /// Ctrl-C is seen between two statements only.
+    fn module<'e>(
+        &'e self,
+        effort: Effort,
+        encoded: &'e [Encoded<'e>],
+    ) -> Result<Option<Module<'e>>> {
+        let shape = &self.shapes.base;
+        if effort == Effort::RowByRow || self.slice.rows < FEED_FROM || !feeds(shape) {
+            return Ok(None);
+        }
+        let mut module = Module::new(self.handle, &self.slice.columns, encoded)?;
+        // An insert of no rows takes the write lock. To read the schema before would take a read
+        // lock, and of two connections that do so and then write, one gets "database is locked".
+        let sql = insert_from(self.plan, shape, TABLE, false);
+        let locked = Statement::prepare(self.handle, &sql).and_then(|mut lock| lock.run());
+        locked.map_err(|failure| fed(failure, &mut module, insert(self.plan, shape, 1)))?;
+        Ok(self.asks_true(&is_plain_table(self.plan))?.then_some(module))
+    }
+
     /// The generated keys as the rowids that SQLite tells after each row, where RETURNING would
     /// give nothing else and cost half as much again. None where that can't be trusted: it takes
-    /// rows that are inserted as they are read, which triggers prevent, and a key that is the
-    /// rowid.
-    fn run_with_rowids(&self, encoded: &'d [Encoded<'d>]) -> Result<Option<Outcome>> {
+    /// rows that are inserted as they are read, and a key that is the rowid.
+    fn run_with_rowids(&self, module: &mut Module<'_>) -> Result<Option<Outcome>> {
         let Some((key, _)) = self.plan.sentinel else { return Ok(None) };
         let shape = &self.shapes.base;
         if !self.plan.returns_key_only
             || shape[key] != Place::Out
             || !self.shapes.splitting.is_empty()
-            || shape.contains(&Place::Expression)
-            || !shape.contains(&Place::Bound)
         {
             return Ok(None);
         }
-        let mut module = Module::new(self.handle, &self.slice.columns, encoded)?;
         module.set(0..self.slice.rows, true);
         let sql = insert_from(self.plan, shape, TABLE, false);
         let ran = Statement::prepare(self.handle, &sql).and_then(|mut statement| statement.run());
-        ran.map_err(|failure| fed(failure, &mut module, insert(self.plan, shape, 1)))?;
+        ran.map_err(|failure| fed(failure, module, insert(self.plan, shape, 1)))?;
         let rowcount = self.handle.changes();
         let rowids = module.take_rowids();
         if rowcount == self.slice.rows as u64 && self.are_keys(key, &rowids)? {
@@ -229,6 +236,12 @@ impl<'h, 'd> Insert<'h, 'd> {
         let by_text = self.handle.text_limit() / (insert(self.plan, shape, 1).len() + 2);
         size.min(by_parameters).min(by_text).max(1)
     }
+}
+
+/// Whether rows of that shape can be read from a table: an expression is evaluated once per
+/// statement if it is a subquery, and DEFAULT VALUES takes one row.
+fn feeds(shape: &[Place]) -> bool {
+    !shape.contains(&Place::Expression) && shape.contains(&Place::Bound)
 }
 
 /// What ended a statement that read the rows as a table.

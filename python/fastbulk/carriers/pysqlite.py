@@ -165,7 +165,7 @@ def native(
         return
     with all_or_nothing(connection):
         while part is not None:
-            yield _run(connection, plan, part)
+            yield _run(connection, plan, part, ahead=source)
             part = source.next_slice()
 
 
@@ -240,8 +240,10 @@ def _fits(value: Any) -> bool:
     return True
 
 
-def _run(connection: Connection, plan: InsertPlan, part: Slice) -> Outcome:
-    job = _native.SqliteJob(plan.native, part)
+def _run(
+    connection: Connection, plan: InsertPlan, part: Slice, ahead: Source | None = None
+) -> Outcome:
+    job = _native.SqliteJob(plan.native, part, ahead)
     try:
         connection.exec_driver_sql(_RUN, (job.id,)).close()
     except exc.DBAPIError as error:
