@@ -10,28 +10,39 @@ use crate::plan::{Absent, Plan};
 /// Rows at a time: enough to decide a column's type once for many cells, few enough for the cache.
 pub const BLOCK: usize = 256;
 
-/// The cells of a block, column by column: `cells[column * BLOCK + row]`.
+/// The cells of a block, column by column: `cells[column * capacity + row]`.
 pub struct Block<'py> {
     cells: Vec<Option<Bound<'py, PyAny>>>,
+    capacity: usize,
     pub rows: usize,
 }
 
 impl<'py> Block<'py> {
-    pub fn new(columns: usize) -> Self {
-        Self { cells: (0..columns * BLOCK).map(|_| None).collect(), rows: 0 }
+    pub fn new(columns: usize, capacity: usize) -> Self {
+        Self { cells: (0..columns * capacity).map(|_| None).collect(), capacity, rows: 0 }
     }
 
     pub fn column(&self, column: usize) -> &[Option<Bound<'py, PyAny>>] {
-        &self.cells[column * BLOCK..column * BLOCK + self.rows]
+        &self.cells[column * self.capacity..][..self.rows]
     }
 
-    fn set(&mut self, column: usize, value: Bound<'py, PyAny>) {
-        self.cells[column * BLOCK + self.rows] = Some(value);
+    /// The cell of the row that is being read.
+    fn cell(&self, column: usize) -> Option<&Bound<'py, PyAny>> {
+        self.cells[column * self.capacity + self.rows].as_ref()
     }
 
-    pub fn clear(&mut self) {
-        self.cells.fill_with(|| None);
-        self.rows = 0;
+    fn set(&mut self, column: usize, value: Option<Bound<'py, PyAny>>) {
+        self.cells[column * self.capacity + self.rows] = value;
+    }
+
+    /// Makes room for `capacity` rows.
+    pub fn renew(&mut self, columns: usize, capacity: usize) {
+        if self.capacity < capacity {
+            *self = Self::new(columns, capacity);
+        } else {
+            self.cells.fill_with(|| None);
+            self.rows = 0;
+        }
     }
 }
 
@@ -132,7 +143,7 @@ impl RowReader {
             return Err(Error::Foreign);
         }
         for column in 0..plan.columns.len() {
-            block.cells[column * BLOCK + block.rows] = None;
+            block.set(column, None);
         }
         let adapted = self.adapt.bind(py).call1((row, self.next_row))?;
         if !self.scatter(py, plan, adapted.cast::<PyDict>().map_err(PyErr::from)?, block)? {
@@ -167,7 +178,7 @@ impl RowReader {
                     column
                 }
             };
-            block.set(column, value);
+            block.set(column, Some(value));
         }
         Ok(true)
     }
@@ -205,7 +216,7 @@ impl RowReader {
                 Absent::Null | Absent::Omit | Absent::Sql(_) => continue,
             };
             parameters.set_item(&column.table_key, &value)?;
-            block.set(position, value);
+            block.set(position, Some(value));
         }
         Ok(())
     }
@@ -217,7 +228,5 @@ fn cell<'a, 'py>(
     column: usize,
     drop_none: bool,
 ) -> Option<&'a Bound<'py, PyAny>> {
-    block.cells[column * BLOCK + block.rows]
-        .as_ref()
-        .filter(|value| !(drop_none && value.is_none()))
+    block.cell(column).filter(|value| !(drop_none && value.is_none()))
 }

@@ -168,19 +168,19 @@ impl Source {
         let mut builders: Vec<_> = plan
             .columns
             .iter()
-            .map(|column| SeriesBuilder::new(column.get().kind, max_rows.min(BLOCK)))
+            .map(|column| SeriesBuilder::new(column.get().kind, max_rows.min(FIRST_BLOCK)))
             .collect();
-        let mut block = Block::new(plan.columns.len());
+        let mut block = Block::new(plan.columns.len(), FIRST_BLOCK);
         let (mut rows, mut nbytes) = (0, 0);
         while rows < max_rows && nbytes < max_bytes && !state.exhausted {
             let want = (max_rows - rows).min(block_size(rows, nbytes, max_bytes));
+            block.renew(plan.columns.len(), want);
             let read = state.reader.read(py, plan, want, &mut block, code);
             state.exhausted = block.rows < want;
             convert(py, plan, &block, first_row + rows, &mut builders, code)?;
             read?;
             rows += block.rows;
             nbytes = builders.iter().map(SeriesBuilder::nbytes).sum();
-            block.clear();
         }
         if rows == 0 {
             return Ok(None);

@@ -9,7 +9,8 @@ use super::encode::{Encoded, encode};
 use super::error::{Failure, Reason, Result};
 use super::feed::{Module, TABLE};
 use super::sql::{
-    COLUMNS_WITH_DEFAULT, Place, Shape, insert, insert_from, is_plain_table, keys_of_rowids,
+    COLUMNS_WITH_DEFAULT, Place, REFERS_TO_ITSELF, Shape, insert, insert_from, is_plain_table,
+    keys_of_rowids,
 };
 use crate::gate::Gate;
 use crate::output::Outcome;
@@ -20,8 +21,11 @@ use crate::values::{Cell, Series, Values};
 /// From how many rows on it pays to have the rows read as a table, by one statement.
 const FEED_FROM: usize = 200;
 
-/// Rows per statement below that, and from how many rows on it pays to prepare such a statement.
-const SIZES: [(usize, usize); 2] = [(10, 50), (1, 0)];
+/// From how many rows on it pays to prepare a statement for several.
+const TOGETHER_FROM: usize = 50;
+
+/// Rows per statement where they are not read as a table, and from how many rows on.
+const SIZES: [(usize, usize); 2] = [(10, TOGETHER_FROM), (1, 0)];
 
 /// How many prepared statements are kept, of which each takes some kilobytes.
 const STATEMENTS: usize = 500;
@@ -52,7 +56,12 @@ fn interrupted(error: pyo3::PyErr) -> Failure {
 /// Many rows at once; if that fails or comes back in disorder, again row by row, which names the
 /// bad row and can't mix rows up.
 fn attempt(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
-    let first = Insert::new(handle, plan, slice)?.run(Effort::Together);
+    let effort = if checks_rows_of_itself(handle, plan, slice)? {
+        Effort::RowByRow
+    } else {
+        Effort::Together
+    };
+    let first = Insert::new(handle, plan, slice)?.run(effort);
     let failure = match first {
         Ok((outcome, true)) => return Ok(outcome),
         Ok((_, false)) => None,
@@ -70,6 +79,17 @@ fn attempt(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
     }
     let (outcome, _) = Insert::new(handle, plan, slice)?.run(Effort::RowByRow)?;
     failure.map_or(Ok(outcome), Err)
+}
+
+/// Whether a row that refers to a later row of the slice is to be refused: a statement checks its
+/// foreign keys at its end, and SQLAlchemy sends such rows one by one.
+fn checks_rows_of_itself(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<bool> {
+    if slice.rows < TOGETHER_FROM || !plan.returning.is_empty() {
+        return Ok(false);
+    }
+    let mut statement = Statement::prepare(handle, REFERS_TO_ITSELF)?;
+    bind_table(&mut statement, plan)?;
+    statement.step()
 }
 
 /// Whether one row may be to blame, and not the disk, a lock or a signal.
@@ -499,15 +519,20 @@ impl Shapes {
     }
 }
 
+/// Name and schema as parameters of a pragma's function.
+fn bind_table<'p>(statement: &mut Statement<'_, 'p>, plan: &'p Plan) -> Result<()> {
+    statement.bind_text(1, plan.table.as_bytes())?;
+    match &plan.schema {
+        Some(schema) => statement.bind_text(2, schema.as_bytes()),
+        None => statement.bind_null(2),
+    }
+}
+
 /// Names in lower case: SQLite's names are the same in either.
 fn columns_with_default(handle: Handle<'_>, plan: &Plan) -> Result<HashSet<String>> {
     let mut names = HashSet::new();
     let mut statement = Statement::prepare(handle, COLUMNS_WITH_DEFAULT)?;
-    statement.bind_text(1, plan.table.as_bytes())?;
-    match &plan.schema {
-        Some(schema) => statement.bind_text(2, schema.as_bytes())?,
-        None => statement.bind_null(2)?,
-    }
+    bind_table(&mut statement, plan)?;
     while statement.step()? {
         if let Cell::Text(name) = statement.column(0) {
             names.insert(name.to_ascii_lowercase());

@@ -106,6 +106,11 @@ pub fn keys_of_rowids(plan: &Plan, column: usize) -> String {
 pub const COLUMNS_WITH_DEFAULT: &str = "SELECT name FROM pragma_table_xinfo(?1, ?2) \
      WHERE dflt_value IS NOT NULL OR hidden <> 0";
 
+/// A row where foreign keys are checked and one of the table's refers to the table.
+pub const REFERS_TO_ITSELF: &str = "SELECT 1 FROM pragma_foreign_keys AS k \
+     CROSS JOIN pragma_foreign_key_list(?1, ?2) AS l \
+     WHERE k.foreign_keys AND lower(l.\"table\") = lower(?1)";
+
 /// The statement of one row that gives every column which the database does not make itself.
 #[pyfunction]
 pub fn sqlite_insert_sql(plan: &Plan) -> String {

@@ -353,10 +353,6 @@ def test_rows_of_a_table_that_deletes_by_trigger(sqlite, count):
     sqlite.check(Thing, rows, returning=Thing.id)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a statement of several rows checks its foreign keys at its end",
-)
 def test_rows_that_refer_to_later_rows_are_refused_in_calls_of_any_size(sqlite):
     Thing = model(parent=Column(ForeignKey("thing.id")))
     sqlite.create(Thing)
