@@ -1,8 +1,8 @@
 """SQLAlchemy's bulk paths, native.
 
-``fastbulk.insert(session, User, rows)`` does what ``session.execute(insert(User), rows)`` does, many
-times as fast: in the session's own transaction, outside the GIL, with the rows that RETURNING gives
-back in the order of the input.
+``fastbulk.insert(session, User, rows)`` does what ``session.execute(insert(User), rows)`` does,
+many times as fast: in the session's own transaction, outside the GIL, with the rows that RETURNING
+gives back in the order of the input.
 """
 
 from importlib.metadata import version

@@ -42,6 +42,7 @@ class Road:
     statement: str | None = None
 
     def __str__(self) -> str:
+        """The road, the reasons against faster ones, and the SQL, a line each."""
         lines = [f"{self.name} on {self.backend}+{self.driver}"]
         lines += [f"not {name}: {reason}" for name, reason in self.refused.items()]
         if self.sql:

@@ -7,16 +7,19 @@ column goes through the type's bind processor, so a kind never changes what a ty
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import types
 from sqlalchemy.dialects.sqlite import base as sqlite
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeEngine
 
-BindProcessor = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.types import TypeEngine
+
+BindProcessor: TypeAlias = "Callable[[Any], Any]"
 
 
 def _always(type_: Any, processor: Any) -> bool:
