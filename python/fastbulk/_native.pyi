@@ -12,12 +12,13 @@ Kind = Literal[
     "date",
     "time",
     "timestamp",
+    "instant",
     "uuid",
+    "decimal",
+    "json",
     "dynamic",
     "object",
 ]
-
-__file__: str
 
 class RowError(Exception):
     """A value that can't be sent; args are (row, key, value, reason, cause)."""
@@ -26,9 +27,12 @@ class RowError(Exception):
 class Column:
     """One column of the target table."""
 
-    key: str
-    name: str
-    sql_name: str
+    @property
+    def key(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def sql_name(self) -> str: ...
     def __new__(
         cls,
         key: str,
@@ -36,7 +40,7 @@ class Column:
         *,
         sql_name: str,
         table_key: str,
-        kind: str,
+        kind: Kind,
         processor: Callable[[Any], Any] | None = None,
         drop_none: bool = True,
         default: object = None,
@@ -52,9 +56,12 @@ class Column:
 class Plan:
     """What to do, with which table and columns."""
 
-    columns: list[Column]
-    sql_table: str
-    has_expressions: bool
+    @property
+    def columns(self) -> list[Column]: ...
+    @property
+    def sql_table(self) -> str: ...
+    @property
+    def has_expressions(self) -> bool: ...
     def __new__(
         cls,
         *,
@@ -74,8 +81,10 @@ class Plan:
 class Slice:
     """The columns of some rows."""
 
-    first_row: int
-    nbytes: int
+    @property
+    def first_row(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
     def __len__(self) -> int: ...
     def value(self, row: int, column: int) -> Any: ...
 
@@ -83,11 +92,16 @@ class Slice:
 class Source:
     """Cuts the input of one call into slices, on the caller's thread."""
 
-    pure: bool
-    exhausted: bool
-    rows: int
-    seconds: float
-    overlapped: float
+    @property
+    def pure(self) -> bool: ...
+    @property
+    def exhausted(self) -> bool: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def overlapped(self) -> float: ...
     def __new__(
         cls,
         plan: Plan,
@@ -105,8 +119,10 @@ class Source:
 class Outcome:
     """The rows that a statement returned, and how many it changed."""
 
-    rowcount: int
-    type_codes: None
+    @property
+    def rowcount(self) -> int: ...
+    @property
+    def type_codes(self) -> None: ...
     def __len__(self) -> int: ...
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]: ...
 
@@ -136,8 +152,12 @@ def postgres_values(plan: Plan, slice: Slice, start: int, end: int) -> str: ...
 class SqliteJob:
     """One slice to insert, run by `SELECT fastbulk_run(id)` on the session's connection."""
 
-    id: int
-    failure: tuple[Literal["refused", "interrupted", "rows lost"], int | None, str] | None
+    @property
+    def id(self) -> int: ...
+    @property
+    def failure(
+        self,
+    ) -> tuple[Literal["refused", "interrupted", "rows lost"], int | None, str] | None: ...
     def __new__(cls, plan: Plan, slice: Slice, ahead: Source | None = None) -> SqliteJob: ...
     def take(self) -> Outcome: ...
 

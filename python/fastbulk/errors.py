@@ -40,7 +40,7 @@ def locate(
         The engine's setting: no value is kept or shown.
     """
     value = None if hide_parameters else value
-    error.row, error.column, error.value = row, column, value  # type: ignore[attr-defined]
+    _place(error, row, column, value)
     if row is None or not isinstance(error, exc.StatementError):
         return
     detail = f"row {row}"
@@ -72,9 +72,13 @@ def of_row(error: RowError, connection: Connection, statement: str | None) -> ex
     hide = connection.engine.hide_parameters
     where = f"row {row}, column {key!r}" + ("" if hide else f", value {_SHORT.repr(value)}")
     located = _as_statement_error(f"{where}: {reason}", statement, cause, connection)
-    located.row, located.column = row, key  # type: ignore[attr-defined]
-    located.value = None if hide else value  # type: ignore[attr-defined]
+    _place(located, row, key, None if hide else value)
     return located
+
+
+def _place(error: Any, row: int | None, column: Any, value: Any) -> None:
+    """SQLAlchemy's classes don't declare these attributes."""
+    error.row, error.column, error.value = row, column, value
 
 
 def _as_statement_error(

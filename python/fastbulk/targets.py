@@ -10,6 +10,8 @@ from sqlalchemy import exc, insert
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session, scoped_session
 
+from .orm.mapping import table_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,7 +57,7 @@ def hold(target: Target, mapper: Mapper[Any]) -> Iterator[Held]:
             raise NotImplementedError("a sharded Session has no one connection for all rows")
         target._autoflush()
         connection = target.connection(
-            bind_arguments={"mapper": mapper, "clause": insert(mapper.local_table)}
+            bind_arguments={"mapper": mapper, "clause": insert(table_of(mapper))}
         )
         yield Held(connection, target)
     elif isinstance(target, Connection):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import exc
 
 from .call import Call
-from .orm.mapping import Request, mapper_of
+from .orm.mapping import Request, mapper_of, table_of
 from .orm.returning import as_list
 from .progress import reporting
 from .targets import hold
@@ -88,7 +88,7 @@ def insert(
     _check_rows(rows)
     with hold(target, mapper) as held:
         call = Call.prepare(held, mapper, request, execution_options or {})
-        with reporting(progress, rows, mapper.local_table.name) as report:
+        with reporting(progress, rows, table_of(mapper).name) as report:
             return call.insert(rows, report)
 
 

@@ -34,6 +34,7 @@ class _CursorMetaData(SimpleResultMetaData):
     def __init__(self, returning: Returning) -> None:
         super().__init__(returning.names, extra=returning.objects)
 
+    # The base class returns an int only, but its own base class None too.
     def _index_for_key(  # type: ignore[override]
         self, key: Any, raiseerr: bool = True
     ) -> int | None:

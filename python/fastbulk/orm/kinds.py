@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.types import TypeEngine
 
+    from .._native import Kind
+
 BindProcessor: TypeAlias = "Callable[[Any], Any]"
 
 
@@ -31,7 +33,7 @@ def _unprocessed(type_: Any, processor: Any) -> bool:
 
 
 #: Per backend, in order: a type, the kind of its values, and what has to hold for that.
-_KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], str, Callable[[Any, Any], bool]], ...]] = {
+_KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], Kind, Callable[[Any, Any], bool]], ...]] = {
     "sqlite": (
         (types.Enum, "dynamic", lambda type_, processor: True),
         (types.Integer, "int", lambda type_, processor: processor is None),
@@ -81,7 +83,7 @@ _KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], str, Callable[[Any, Any], b
 }
 
 
-def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[str, BindProcessor | None]:
+def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, BindProcessor | None]:
     """The kind of a column's values and the type's bind processor for everything else.
 
     Parameters
@@ -107,11 +109,11 @@ def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[str, BindProcesso
 
 
 def _own_processor(
-    kind: str, type_: Any, processor: BindProcessor | None, dialect: Dialect
+    kind: Kind, type_: Any, processor: BindProcessor | None, dialect: Dialect
 ) -> BindProcessor | None:
     if kind == "json":
         # psycopg's processors wrap the document in an object of the driver's; the text is needed.
-        serializer = dialect._json_serializer or json.dumps  # type: ignore[attr-defined]
+        serializer = dialect._json_serializer or json.dumps
         text: BindProcessor = type_._make_bind_processor(None, serializer)
         return text
     if kind == "decimal":

@@ -96,6 +96,13 @@ def mapper_of(model: Any) -> Mapper[Any]:
     return mapper
 
 
+def table_of(mapper: Mapper[Any]) -> Table:
+    """The table of a class that :func:`mapper_of` has let pass."""
+    table = mapper.local_table
+    assert isinstance(table, Table)
+    return table
+
+
 def tables_of(mapper: Mapper[Any]) -> list[Table]:
     """The tables that an insert of this class writes, parents first."""
     return [table for table in mapper.base_mapper._sorted_tables if table in mapper._pks_by_table]
@@ -153,11 +160,12 @@ def _make_plan(
     columns = [
         _column(column, keys.get(column, ""), mapper, request, render) for column in table.columns
     ]
-    returning, sentinel = None, None
+    returning, sentinel, returns_key_only = None, None, False
     returned: tuple[str, ...] = ()
     if request.returning:
         returning = compile_returning(mapper, request.returning, request.options, render)
         sentinel, returned = _sentinel(table, returning, render)
+        returns_key_only = sentinel is not None and sentinel[1] == 0 and len(returning.names) == 1
     native = _native.Plan(
         schema=render.schema(table),
         table=table.name,
@@ -165,7 +173,7 @@ def _make_plan(
         columns=columns,
         returning=returned,
         sentinel=sentinel,
-        returns_key_only=sentinel is not None and sentinel[1] == 0 and len(returning.names) == 1,
+        returns_key_only=returns_key_only,
         null=null(),
         expressions=(ClauseElement, InstrumentedAttribute),
         adapt=driver_adapt,
