@@ -116,7 +116,8 @@ class Database:
         self.empty()
         fastbulk.insert(self.engine, Order, self.take(count))
         with self.engine.connect() as connection:
-            cursor: Any = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
+            driver: Any = connection.connection.driver_connection
+            cursor = driver.cursor()
             with cursor.copy(COPY.replace("FROM STDIN", "TO STDOUT")) as copy:
                 data = b"".join(map(bytes, copy))
         size = 256 << 10
@@ -202,7 +203,12 @@ def driver_contenders(database: Database, case: Case) -> list[Contender]:
     """The drivers' own COPY, from the same dicts, and the limit."""
     pieces = database.encoded(case.rows)
     url = database.engine.url
-    dsn = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+    dsn: dict[str, Any] = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+    }
 
     def by_psycopg(write: Callable[[Any, list[dict[str, Any]]], None]) -> Callable[[Case], float]:
         def run(case: Case) -> float:
@@ -238,7 +244,7 @@ def driver_contenders(database: Database, case: Case) -> list[Contender]:
 
 
 def by_asyncpg(database: Database, dsn: dict[str, Any], case: Case) -> float:
-    import asyncpg
+    import asyncpg  # type: ignore[import-untyped]  # it has no py.typed
 
     database.empty()
     rows = database.take(case.rows)

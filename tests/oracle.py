@@ -12,7 +12,7 @@ import sys
 from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from sqlalchemy import (
@@ -32,7 +32,7 @@ from fastbulk import _native
 from fastbulk.errors import EncodingError, RangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
@@ -171,8 +171,10 @@ def as_dataclasses(model: Any, rows: Iterable[dict[str, Any]]) -> list[Any]:
     return [classes[tuple(row)](**row) for row in rows]
 
 
-#: (model, list of dicts) -> the same rows in another form.
-FORMS: dict[str, Callable[[Any, list[dict[str, Any]]], Any]] = {
+#: (model, dicts) -> the same rows in another form.
+Form: TypeAlias = "Callable[[Any, Sequence[Any]], Any]"
+
+FORMS: dict[str, Form] = {
     "dicts": lambda model, rows: rows,
     "tuple": lambda model, rows: tuple(rows),
     "generator": lambda model, rows: (row for row in rows),
@@ -211,7 +213,7 @@ class Oracle:
         with (engine or self.ours).connect() as connection:
             return self.backend.contents(connection)
 
-    def check(self, model: Any, rows: list[dict[str, Any]], **arguments: Any) -> Any:
+    def check(self, model: Any, rows: Sequence[Any], **arguments: Any) -> Any:
         """Inserts the rows on both sides and compares: what came back or was raised, and all that
         stands in the two databases. Gives the rows that fastbulk returned, or the error.
         """
@@ -244,7 +246,7 @@ class Oracle:
     def by_sqlalchemy(
         self,
         model: Any,
-        rows: list[dict[str, Any]],
+        rows: Sequence[Any],
         *,
         returning: Any = None,
         render_nulls: bool = False,
@@ -266,6 +268,10 @@ class Oracle:
             return None if returning is None else comparable(result)
 
 
+#: The fixture `oracle`, by which a test makes its tables.
+WithTables: TypeAlias = "Callable[[Any], Oracle]"
+
+
 def short(outcome: Any) -> str:
     return repr(outcome)[:500]
 
@@ -284,8 +290,8 @@ def with_type(value: Any) -> Any:
     return type(value), value if value == value else repr(value)  # NaN is not equal to itself
 
 
-def error_of(insert: Callable[[], Any]) -> exc.StatementError:
-    """The error of a call that SQLAlchemy's classes stand for."""
+def error_of(insert: Callable[[], Any]) -> Any:
+    """The ``StatementError`` of a call, with the attributes that fastbulk gives it."""
     with pytest.raises(exc.StatementError) as caught:
         insert()
     return caught.value

@@ -60,7 +60,7 @@ def imported(path: Path) -> set[str]:
     return packages
 
 
-def test_the_rules_look_at_something():
+def test_the_rules_look_at_something() -> None:
     assert len(RUST) > 15
     assert len(PYTHON) > 15
     assert any("sqlalchemy" in imported(path) for path in PYTHON)
@@ -69,18 +69,18 @@ def test_the_rules_look_at_something():
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
-def test_sqlalchemy_is_known_in_few_rooms(path):
+def test_sqlalchemy_is_known_in_few_rooms(path: Path) -> None:
     room = path.relative_to(ROOT / "python" / "fastbulk").parts[0]
     assert room in KNOW_SQLALCHEMY or "sqlalchemy" not in imported(path)
 
 
 @pytest.mark.parametrize("path", RUST, ids=name)
-def test_rust_does_not_know_sqlalchemy(path):
+def test_rust_does_not_know_sqlalchemy(path: Path) -> None:
     assert "sqlalchemy" not in code(path).lower()
 
 
 @pytest.mark.parametrize("path", RUST, ids=name)
-def test_a_backend_does_not_know_its_siblings(path):
+def test_a_backend_does_not_know_its_siblings(path: Path) -> None:
     room = path.relative_to(ROOT / "src").parts[0]
     if room in BACKENDS:
         siblings = BACKENDS - {room}
@@ -88,18 +88,18 @@ def test_a_backend_does_not_know_its_siblings(path):
 
 
 @pytest.mark.parametrize("path", RUST, ids=name)
-def test_only_the_input_reads_python_objects(path):
+def test_only_the_input_reads_python_objects(path: Path) -> None:
     if path.relative_to(ROOT / "src").parts[0] != "input":
         assert not READS_PYTHON.search(code(path))
 
 
 @pytest.mark.parametrize("path", RUST, ids=name)
-def test_unsafe_code_stands_in_few_files(path):
+def test_unsafe_code_stands_in_few_files(path: Path) -> None:
     if name(path) not in MAY_BE_UNSAFE:
         assert not re.search(r"\bunsafe\b|allow\(unsafe_code\)", code(path))
 
 
-def test_the_native_module_is_described():
+def test_the_native_module_is_described() -> None:
     stub = ast.parse((ROOT / "python" / "fastbulk" / "_native.pyi").read_text())
     described = {
         node.name for node in stub.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))
@@ -107,7 +107,7 @@ def test_the_native_module_is_described():
     assert described == {name for name in dir(_native) if not name.startswith("_")}
 
 
-def test_drivers_and_array_libraries_are_not_imported_before_they_are_needed():
+def test_drivers_and_array_libraries_are_not_imported_before_they_are_needed() -> None:
     program = """
         import sys
         import fastbulk

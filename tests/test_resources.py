@@ -14,6 +14,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Column, Integer, String, create_engine, exc, func, select
@@ -23,33 +24,38 @@ import fastbulk
 from fastbulk.orm.mapping import InsertPlan
 from oracle import model
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Engine
+
 ROWS = [{"name": f"n{i}", "size": i if i % 3 else None} for i in range(300)]
 
 
-def thing():
+def thing() -> Any:
     return model(name=Column(String, nullable=False), size=Column(Integer))
 
 
 @pytest.fixture
-def engine(tmp_path):
+def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def Thing(engine):
+def Thing(engine: Engine) -> Any:
     Thing = thing()
     Thing.metadata.create_all(engine)
     return Thing
 
 
-def count(engine, Thing):
+def count(engine: Engine, Thing: Any) -> int:
     with Session(engine) as session:
-        return session.scalar(select(func.count()).select_from(Thing))
+        return session.scalars(select(func.count()).select_from(Thing)).one()
 
 
-def calls(engine, Thing, times):
+def calls(engine: Engine, Thing: Any, times: int) -> None:
     """Calls of every sort, good and bad, each undone."""
     with Session(engine) as session:
         for _ in range(times):
@@ -62,11 +68,11 @@ def calls(engine, Thing, times):
             session.rollback()
 
 
-def open_files():
+def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def resident_bytes():
+def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -75,7 +81,7 @@ linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="counts what 
 
 
 @linux
-def test_a_thousand_calls_leave_nothing(engine, Thing):
+def test_a_thousand_calls_leave_nothing(engine: Engine, Thing: Any) -> None:
     calls(engine, Thing, 40)
     gc.collect()
     files, threads, resident = open_files(), threading.active_count(), resident_bytes()
@@ -87,16 +93,17 @@ def test_a_thousand_calls_leave_nothing(engine, Thing):
 
 
 @linux
-def test_rows_of_ever_new_shapes_take_little_memory(engine):
+def test_rows_of_ever_new_shapes_take_little_memory(engine: Engine) -> None:
     """Each shape is a statement, and SQLite's statements are large."""
-    Thing = model(**{f"c{i}": Column(Integer, server_default="1") for i in range(20)})
+    columns: dict[str, Any] = {f"c{i}": Column(Integer, server_default="1") for i in range(20)}
+    Thing = model(**columns)
     Thing.metadata.create_all(engine)
     rows = [{f"c{i}": n for i in range(20) if n >> i % 15 & 1} for n in range(20_000)]
     fastbulk.insert(engine, Thing, rows[:1_000])
     resident = resident_bytes()
     peak = 0
 
-    def watch(done, total):
+    def watch(done: int, total: int | None) -> None:
         nonlocal peak
         peak = max(peak, resident_bytes())
 
@@ -104,7 +111,7 @@ def test_rows_of_ever_new_shapes_take_little_memory(engine):
     assert peak - resident < 40 << 20
 
 
-def test_calls_leave_no_python_objects(engine, Thing):
+def test_calls_leave_no_python_objects(engine: Engine, Thing: Any) -> None:
     calls(engine, Thing, 5)
     gc.collect()
     tracemalloc.start()
@@ -120,7 +127,7 @@ def test_calls_leave_no_python_objects(engine, Thing):
     assert grown < 100_000
 
 
-def test_engines_are_not_kept(Thing):
+def test_engines_are_not_kept(Thing: Any) -> None:
     kept = []
     for _ in range(3):
         engine = create_engine("sqlite://")
@@ -135,7 +142,7 @@ def test_engines_are_not_kept(Thing):
     assert [reference() for reference in kept] == [None] * 3
 
 
-def test_classes_are_not_kept(engine):
+def test_classes_are_not_kept(engine: Engine) -> None:
     kept = []
     for number in range(3):
         Thing = model(table=f"thing{number}", name=Column(String))
@@ -148,8 +155,8 @@ def test_classes_are_not_kept(engine):
     assert [reference() for reference in kept] == [None] * 3
 
 
-def test_plans_of_many_tenants_are_not_all_kept(engine, Thing):
-    def plans():
+def test_plans_of_many_tenants_are_not_all_kept(engine: Engine, Thing: Any) -> None:
+    def plans() -> int:
         return sum(isinstance(thing, InsertPlan) for thing in gc.get_objects())
 
     before = plans()
@@ -160,7 +167,7 @@ def test_plans_of_many_tenants_are_not_all_kept(engine, Thing):
     assert count(engine, Thing) == 300
 
 
-def test_rows_are_not_kept(engine, Thing):
+def test_rows_are_not_kept(engine: Engine, Thing: Any) -> None:
     class Name(str):
         __slots__ = ("__weakref__",)
 
@@ -173,8 +180,8 @@ def test_rows_are_not_kept(engine, Thing):
     assert result.all() == [(1,)]
 
 
-def test_threads_with_their_own_sessions_and_files(tmp_path):
-    def load(number):
+def test_threads_with_their_own_sessions_and_files(tmp_path: Path) -> None:
+    def load(number: int) -> Sequence[Any]:
         engine = create_engine(f"sqlite:///{tmp_path / str(number)}.db")
         Thing = thing()
         Thing.metadata.create_all(engine)
@@ -194,12 +201,12 @@ def test_threads_with_their_own_sessions_and_files(tmp_path):
     assert found == [[(str(number), 25_000)] for number in range(8)]
 
 
-def test_threads_that_share_a_class_and_an_engine(tmp_path):
+def test_threads_that_share_a_class_and_an_engine(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 60})
     Thing = thing()
     Thing.metadata.create_all(engine)
 
-    def load(number):
+    def load(number: int) -> None:
         rows = [{"name": str(number), "size": i} for i in range(1_000)]
         for _ in range(5):
             fastbulk.insert(engine, Thing, rows, returning=[Thing.id, Thing.name])
@@ -210,12 +217,12 @@ def test_threads_that_share_a_class_and_an_engine(tmp_path):
     engine.dispose()
 
 
-def test_another_thread_runs_while_sqlite_works(engine, Thing):
+def test_another_thread_runs_while_sqlite_works(engine: Engine, Thing: Any) -> None:
     """The GIL is free then: a thread that only counts goes on counting."""
     rows = [{"name": "x" * 2_000, "size": i} for i in range(20_000)]
     counted, stop = 0, threading.Event()
 
-    def counts():
+    def counts() -> None:
         nonlocal counted
         while not stop.is_set():
             counted += 1
@@ -233,7 +240,7 @@ def test_another_thread_runs_while_sqlite_works(engine, Thing):
     assert counted > 100
 
 
-def in_a_fork(work):
+def in_a_fork(work: Callable[[], Any]) -> int:
     """Runs `work` in a forked child; gives its exit status."""
     child = os.fork()
     if child == 0:
@@ -251,10 +258,10 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork her
 
 @forks
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_fork_after_a_load_loads(engine, Thing, tmp_path):
+def test_a_fork_after_a_load_loads(engine: Engine, Thing: Any, tmp_path: Path) -> None:
     fastbulk.insert(engine, Thing, ROWS)
 
-    def load():
+    def load() -> None:
         child = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
         result = fastbulk.insert(child, Thing, ROWS * 100, returning=Thing.id)
         assert result.road.name == "native"
@@ -267,7 +274,7 @@ def test_a_fork_after_a_load_loads(engine, Thing, tmp_path):
     assert count(engine, Thing) == 102 * len(ROWS)
 
 
-def load_in_child(path):
+def load_in_child(path: str) -> str:
     engine = create_engine(f"sqlite:///{path}")
     Thing = thing()
     result = fastbulk.insert(engine, Thing, ROWS)
@@ -277,7 +284,7 @@ def load_in_child(path):
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_pool_of_processes_loads(engine, Thing, tmp_path, method):
+def test_a_pool_of_processes_loads(engine: Engine, Thing: Any, tmp_path: Path, method: str) -> None:
     fastbulk.insert(engine, Thing, ROWS)
     engine.dispose()
     with multiprocessing.get_context(method).Pool(1) as pool:
@@ -285,7 +292,7 @@ def test_a_pool_of_processes_loads(engine, Thing, tmp_path, method):
     assert count(engine, Thing) == 2 * len(ROWS)
 
 
-def test_another_sqlite_library_is_left_alone(engine, Thing, tmp_path):
+def test_another_sqlite_library_is_left_alone(engine: Engine, Thing: Any, tmp_path: Path) -> None:
     apsw = pytest.importorskip("apsw")
     before = apsw.Connection(":memory:")
     fastbulk.insert(engine, Thing, ROWS)
@@ -301,7 +308,7 @@ def test_another_sqlite_library_is_left_alone(engine, Thing, tmp_path):
 
 
 @contextmanager
-def ctrl_c(after):
+def ctrl_c(after: float) -> Iterator[None]:
     """Raises KeyboardInterrupt in the main thread after some time, as Ctrl-C does."""
     timer = threading.Timer(after, os.kill, [os.getpid(), signal.SIGINT])
     timer.start()
@@ -316,7 +323,7 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the proc
 
 
 @unix
-def test_ctrl_c_stops_a_statement_that_takes_long(engine):
+def test_ctrl_c_stops_a_statement_that_takes_long(engine: Engine) -> None:
     """One slice whose rows SQLite takes minutes for: only the native loop can see the signal."""
     Thing = thing()
     with engine.begin() as connection:
@@ -341,8 +348,8 @@ def test_ctrl_c_stops_a_statement_that_takes_long(engine):
 
 @unix
 @pytest.mark.parametrize("after", [0.1, 0.2, 0.3])
-def test_ctrl_c_stops_a_load_and_undoes_it(engine, Thing, after):
-    def endless():
+def test_ctrl_c_stops_a_load_and_undoes_it(engine: Engine, Thing: Any, after: float) -> None:
+    def endless() -> Iterator[dict[str, Any]]:
         while True:
             yield {"name": "x", "size": 1}
 
@@ -364,7 +371,7 @@ def test_ctrl_c_stops_a_load_and_undoes_it(engine, Thing, after):
     assert 1 <= count(engine, Thing) <= 2
 
 
-def test_a_signal_whose_handler_returns_does_not_stop_a_load(engine, Thing):
+def test_a_signal_whose_handler_returns_does_not_stop_a_load(engine: Engine, Thing: Any) -> None:
     seen = []
     before = signal.signal(signal.SIGALRM, lambda *arguments: seen.append(arguments))
     try:
@@ -378,7 +385,7 @@ def test_a_signal_whose_handler_returns_does_not_stop_a_load(engine, Thing):
     assert count(engine, Thing) == 300_000
 
 
-def test_a_load_off_the_main_thread(engine, Thing):
+def test_a_load_off_the_main_thread(engine: Engine, Thing: Any) -> None:
     with ThreadPoolExecutor(1) as pool:
         rows = [{"name": "x", "size": i} for i in range(45_000)]
         assert pool.submit(fastbulk.insert, engine, Thing, rows).result().rowcount == 45_000

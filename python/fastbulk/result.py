@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy.engine.cursor import null_dml_result
 from sqlalchemy.engine.result import ChunkedIteratorResult
@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy.orm import Session
+    from typing_extensions import Unpack
 
     from . import _native
     from .orm.returning import Returning
     from .roads import Road
+
+    # SQLAlchemy 2.0 knows no rows of any width.
+    _Rows: TypeAlias = ChunkedIteratorResult[Unpack[tuple[Any, ...]]]
+else:
+    _Rows = ChunkedIteratorResult
 
 
 class Timing(NamedTuple):
@@ -37,7 +43,7 @@ class Timing(NamedTuple):
     run: float
 
 
-class Result(ChunkedIteratorResult[Any]):
+class Result(_Rows):
     """A ``sqlalchemy.engine.Result`` that knows how it came about.
 
     Without ``returning=`` it has no rows, and asking for them raises

@@ -126,11 +126,16 @@ DOCUMENTS: list[Any] = [
     "null",
 ]
 
-SLASHES = sqlite.DATETIME(
+# SQLAlchemy's constructors of these have no type hints.
+DATE: Any = sqlite.DATE
+DATETIME: Any = sqlite.DATETIME
+TIME: Any = sqlite.TIME
+
+SLASHES = DATETIME(
     storage_format="%(year)04d/%(month)02d/%(day)02d %(hour)02d:%(minute)02d",
     regexp=r"(\d+)/(\d+)/(\d+) (\d+):(\d+)",
 )
-AMERICAN = sqlite.DATE(
+AMERICAN = DATE(
     storage_format="%(month)02d/%(day)02d/%(year)04d",
     regexp=r"(?P<month>\d+)/(?P<day>\d+)/(?P<year>\d+)",
 )
@@ -165,11 +170,11 @@ SAMPLES: dict[str, tuple[Any, list[Any]]] = {
     "DateTime": (types.DateTime(), MOMENTS + LOOSE_MOMENTS),
     "DateTime with zone": (types.DateTime(timezone=True), MOMENTS + LOOSE_MOMENTS),
     "TIMESTAMP": (types.TIMESTAMP(), MOMENTS + LOOSE_MOMENTS),
-    "DATETIME of SQLite": (sqlite.DATETIME(), MOMENTS + LOOSE_MOMENTS),
-    "DATETIME cut short": (sqlite.DATETIME(truncate_microseconds=True), MOMENTS[2:]),
+    "DATETIME of SQLite": (DATETIME(), MOMENTS + LOOSE_MOMENTS),
+    "DATETIME cut short": (DATETIME(truncate_microseconds=True), MOMENTS[2:]),
     "DATETIME with slashes": (SLASHES, MOMENTS[2:]),
     "DATE as Americans write it": (AMERICAN, DATES[2:]),
-    "TIME cut short": (sqlite.TIME(truncate_microseconds=True), TIMES),
+    "TIME cut short": (TIME(truncate_microseconds=True), TIMES),
     "Interval": (types.Interval(), SPANS),
     "Enum of classes": (types.Enum(Color), [Color.RED, Color.GREEN, "RED"]),
     "Enum of integers": (types.Enum(Level), [Level.LOW, "HIGH"]),

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import json
 import sqlite3
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -35,127 +36,136 @@ from sqlalchemy.types import UserDefinedType
 import fastbulk
 from oracle import model, place
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-class Plain(TypeDecorator):
+    from sqlalchemy import Dialect
+    from sqlalchemy.types import TypeEngine
+
+    from oracle import Oracle
+
+
+class Plain(TypeDecorator[Any]):
     impl = String
     cache_ok = True
 
 
-class PlainDate(TypeDecorator):
+class PlainDate(TypeDecorator[Any]):
     impl = Date
     cache_ok = True
 
 
-class Prefixed(TypeDecorator):
+class Prefixed(TypeDecorator[Any]):
     impl = String
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else f"B:{value}"
 
-    def process_result_value(self, value, dialect):
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else f"{value}:R"
 
 
-class Cents(TypeDecorator):
+class Cents(TypeDecorator[Any]):
     impl = Integer
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else int(value * 100)
 
-    def process_result_value(self, value, dialect):
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else decimal.Decimal(value) / 100
 
 
-class Utc(TypeDecorator):
+class Utc(TypeDecorator[Any]):
     impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is not None and value.tzinfo is None:
             raise TypeError("a time zone is needed")
         return value and value.astimezone(dt.timezone.utc).replace(tzinfo=None)
 
 
-class AsJson(TypeDecorator):
+class AsJson(TypeDecorator[Any]):
     impl = JSON
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return value and {"wrapped": value}
 
 
-class ByDialect(TypeDecorator):
+class ByDialect(TypeDecorator[Any]):
     impl = String
     cache_ok = True
 
-    def load_dialect_impl(self, dialect):
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else String())
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return value and len(value)
 
 
-class Nested(TypeDecorator):
+class Nested(TypeDecorator[Any]):
     impl = Prefixed
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return value and value.upper()
 
 
 class Lowered(String):
     """SQL around the parameter, and around the column when it is read."""
 
-    def bind_expression(self, bindvalue):
+    def bind_expression(self, bindvalue: Any) -> Any:
         return func.lower(bindvalue)
 
-    def column_expression(self, column):
+    def column_expression(self, column: Any) -> Any:
         return func.upper(column)
 
 
 class Doubled(String):
     """The parameter stands twice in the SQL."""
 
-    def bind_expression(self, bindvalue):
+    def bind_expression(self, bindvalue: Any) -> Any:
         return bindvalue.concat(literal_column("'%s:?'")).concat(bindvalue)
 
 
 class Parametrised(String):
-    def bind_expression(self, bindvalue):
+    def bind_expression(self, bindvalue: Any) -> Any:
         return func.replace(bindvalue, bindparam(None, "a"), "b")
 
 
-class Point(UserDefinedType):
+class Point(UserDefinedType[Any]):
     cache_ok = True
 
-    def get_col_spec(self, **kw):
+    def get_col_spec(self, **kw: Any) -> str:
         return "POINT"
 
-    def bind_processor(self, dialect):
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
         return lambda value: value and f"{value[0]} {value[1]}"
 
-    def result_processor(self, dialect, coltype):
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
         return lambda value: value and tuple(map(int, value.split()))
 
 
-class Raw(UserDefinedType):
+class Raw(UserDefinedType[Any]):
     cache_ok = True
 
-    def get_col_spec(self, **kw):
+    def get_col_spec(self, **kw: Any) -> str:
         return "RAW"
 
 
 class OwnInteger(Integer):
     """A subclass may do anything."""
 
-    def bind_processor(self, dialect):
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
         return lambda value: value and -value
 
 
 class OwnString(String):
-    def result_processor(self, dialect, coltype):
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
         return lambda value: value and value[::-1]
 
 
@@ -166,7 +176,7 @@ class OwnDate(Date):
 DAY = dt.date(2020, 1, 2)
 MOMENT = dt.datetime(2020, 1, 2, 3, tzinfo=dt.timezone(dt.timedelta(hours=2)))
 
-TYPES = {
+TYPES: dict[str, tuple[Any, list[Any]]] = {
     "decorator that decorates nothing": (Plain(), ["a", "", 5]),
     "decorator of a date": (PlainDate(), [DAY]),
     "decorator": (Prefixed(), ["a", "", 7]),
@@ -193,7 +203,7 @@ TYPES = {
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("count", [1, 200])
-def test_a_type_of_the_programs_own(databases, name, count):
+def test_a_type_of_the_programs_own(databases: Oracle, name: str, count: int) -> None:
     value_type, values = TYPES[name]
     Thing = model(value=Column(value_type), other=Column(Integer))
     databases.create(Thing)
@@ -203,7 +213,7 @@ def test_a_type_of_the_programs_own(databases, name, count):
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_a_type_of_the_programs_own_by_executemany(before_import, name):
+def test_a_type_of_the_programs_own_by_executemany(before_import: Oracle, name: str) -> None:
     value_type, values = TYPES[name]
     Thing = model(value=Column(value_type), other=Column(Integer))
     before_import.create(Thing)
@@ -212,7 +222,7 @@ def test_a_type_of_the_programs_own_by_executemany(before_import, name):
 
 
 @pytest.mark.parametrize("name", ["decorator", "SQL around the value", "own type"])
-def test_a_default_of_a_type_of_the_programs_own(databases, name):
+def test_a_default_of_a_type_of_the_programs_own(databases: Oracle, name: str) -> None:
     value_type, values = TYPES[name]
     Thing = model(value=Column(value_type, default=values[0]), other=Column(Integer))
     databases.create(Thing)
@@ -220,20 +230,20 @@ def test_a_default_of_a_type_of_the_programs_own(databases, name):
 
 
 @pytest.mark.only("sqlite")
-def test_sql_with_parameters_of_its_own_goes_by_sqlalchemy(databases):
+def test_sql_with_parameters_of_its_own_goes_by_sqlalchemy(databases: Oracle) -> None:
     Thing = model(value=Column(Parametrised()))
     databases.create(Thing)
     databases.check(Thing, [{"value": "abc"}], returning=Thing.value, road="sqlalchemy")
 
 
-def test_a_processor_is_not_asked_about_a_none_that_is_dropped(databases):
+def test_a_processor_is_not_asked_about_a_none_that_is_dropped(databases: Oracle) -> None:
     calls = []
 
-    class Counting(TypeDecorator):
+    class Counting(TypeDecorator[Any]):
         impl = String
         cache_ok = True
 
-        def process_bind_param(self, value, dialect):
+        def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
             calls.append(value)
             return value
 
@@ -243,7 +253,7 @@ def test_a_processor_is_not_asked_about_a_none_that_is_dropped(databases):
     assert calls == ["x"]
 
 
-def test_a_processor_that_raises_names_the_row(databases):
+def test_a_processor_that_raises_names_the_row(databases: Oracle) -> None:
     Thing = model(value=Column(Utc()))
     databases.create(Thing)
     naive = dt.datetime(2020, 1, 1)
@@ -253,12 +263,14 @@ def test_a_processor_that_raises_names_the_row(databases):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_a_processor_that_ends_the_program_does_so(databases, stop):
-    class Stopping(TypeDecorator):
+def test_a_processor_that_ends_the_program_does_so(
+    databases: Oracle, stop: type[BaseException]
+) -> None:
+    class Stopping(TypeDecorator[Any]):
         impl = String
         cache_ok = True
 
-        def process_bind_param(self, value, dialect):
+        def process_bind_param(self, value: Any, dialect: Dialect) -> None:
             raise stop
 
     Thing = model(value=Column(Stopping))
@@ -268,12 +280,12 @@ def test_a_processor_that_ends_the_program_does_so(databases, stop):
     assert databases.contents()["thing"] == []
 
 
-def test_a_processor_that_returns_what_the_driver_does_not_take(databases):
-    class Odd(TypeDecorator):
+def test_a_processor_that_returns_what_the_driver_does_not_take(databases: Oracle) -> None:
+    class Odd(TypeDecorator[Any]):
         impl = String
         cache_ok = True
 
-        def process_bind_param(self, value, dialect):
+        def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
             return value and {value}
 
     Thing = model(value=Column(Odd))
@@ -282,17 +294,17 @@ def test_a_processor_that_returns_what_the_driver_does_not_take(databases):
 
 
 class Pair:
-    def __init__(self, a, b):
+    def __init__(self, a: Any, b: Any) -> None:
         self.a, self.b = a, b
 
 
 class Conforming:
-    def __conform__(self, protocol):
+    def __conform__(self, protocol: Any) -> str | None:
         return "conformed" if protocol is sqlite3.PrepareProtocol else None
 
 
 @pytest.fixture
-def adapter_of_pairs():
+def adapter_of_pairs() -> Iterator[None]:
     sqlite3.register_adapter(Pair, lambda pair: f"{pair.a};{pair.b}")
     yield
     del sqlite3.adapters[Pair, sqlite3.PrepareProtocol]
@@ -300,13 +312,13 @@ def adapter_of_pairs():
 
 @pytest.mark.only("sqlite")
 @pytest.mark.usefixtures("adapter_of_pairs")
-def test_adapters_of_the_driver(databases):
+def test_adapters_of_the_driver(databases: Oracle) -> None:
     Thing = model(value=Column(String), other=Column(Raw()))
     databases.create(Thing)
     databases.check(Thing, [{"value": Pair(1, 2), "other": Conforming()}, {"value": Conforming()}])
 
 
-def test_the_json_serializer_of_the_engine(tmp_path):
+def test_the_json_serializer_of_the_engine(tmp_path: Path) -> None:
     engine = create_engine(
         f"sqlite:///{tmp_path / 'a.db'}",
         json_serializer=lambda value: json.dumps(value, separators=(",", ":"), sort_keys=True),
@@ -324,7 +336,7 @@ def test_the_json_serializer_of_the_engine(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The default:DeprecationWarning")
-def test_dates_that_the_driver_converts_itself(tmp_path):
+def test_dates_that_the_driver_converts_itself(tmp_path: Path) -> None:
     """`native_datetime=True` gives dates to sqlite3, which reads them back by the column's type."""
     Thing = model(day=Column(Date), moment=Column(types.TIMESTAMP), name=Column(String))
     rows = [{"day": DAY, "moment": dt.datetime(2020, 1, 2, 3, 4, 5), "name": "x"}]
@@ -338,6 +350,7 @@ def test_dates_that_the_driver_converts_itself(tmp_path):
         )
         Thing.metadata.create_all(engine)
         with Session(engine) as session:
+            result: Any
             if name == "ours":
                 result = fastbulk.insert(session, Thing, rows, returning=columns)
             else:
@@ -347,7 +360,7 @@ def test_dates_that_the_driver_converts_itself(tmp_path):
     assert found[0] == found[1]
 
 
-def test_two_engines_do_not_share_their_processors():
+def test_two_engines_do_not_share_their_processors() -> None:
     Thing = model(value=Column(JSON))
     for indent in (None, 1):
         engine = create_engine(
@@ -362,7 +375,7 @@ def test_two_engines_do_not_share_their_processors():
 
 
 @pytest.mark.only("sqlite")
-def test_classes_do_not_share_their_plans(databases):
+def test_classes_do_not_share_their_plans(databases: Oracle) -> None:
     models = [
         (model(table="first", value=Column(Enum("a", "b"))), "a"),
         (model(table="second", value=Column(Prefixed)), "a"),

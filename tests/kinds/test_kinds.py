@@ -62,12 +62,12 @@ def way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Way]:
     way.databases.dispose()
 
 
-def thing(value_type):
+def thing(value_type: Any) -> Any:
     return model(value=Column(value_type), other=Column(Integer))
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_values_of_a_type(way, name):
+def test_values_of_a_type(way: Way, name: str) -> None:
     value_type, values = SAMPLES[name]
     Thing = thing(value_type)
     way.databases.create(Thing)
@@ -76,7 +76,7 @@ def test_values_of_a_type(way, name):
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_many_values_of_a_type(databases, name):
+def test_many_values_of_a_type(databases: Oracle, name: str) -> None:
     """So many that statements take several rows, with NULLs among them."""
     value_type, values = SAMPLES[name]
     Thing = thing(value_type)
@@ -86,7 +86,7 @@ def test_many_values_of_a_type(databases, name):
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_entities_with_values_of_a_type(databases, name):
+def test_entities_with_values_of_a_type(databases: Oracle, name: str) -> None:
     value_type, values = SAMPLES[name]
     Thing = thing(value_type)
     databases.create(Thing)
@@ -94,29 +94,29 @@ def test_entities_with_values_of_a_type(databases, name):
 
 
 @pytest.mark.parametrize(("value_type", "value"), WRONG, ids=lambda wrong: repr(wrong)[:30])
-def test_values_that_a_type_refuses(way, value_type, value):
+def test_values_that_a_type_refuses(way: Way, value_type: Any, value: Any) -> None:
     Thing = thing(value_type)
     way.databases.create(Thing)
     error = way.check(Thing, [{"other": 1}, {"other": 1, "value": value}])
-    assert isinstance(error, exc.StatementError)
     if way.road != "sqlalchemy":
         assert place(error)[:2] == (1, "value")
         assert error.value is value
+    assert isinstance(error, exc.StatementError)
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**100])
 @pytest.mark.parametrize("value_type", [types.Integer(), types.String()])
-def test_integers_of_more_than_64_bits(way, value_type, value):
+def test_integers_of_more_than_64_bits(way: Way, value_type: Any, value: Any) -> None:
     refused(way, value_type, [1, value], OverflowError, RangeError)
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\udfff", "\udc80b"])
 @pytest.mark.parametrize("value_type", [types.String(), types.Enum("a")])
-def test_texts_that_are_no_unicode(way, value_type, value):
+def test_texts_that_are_no_unicode(way: Way, value_type: Any, value: Any) -> None:
     refused(way, value_type, ["a", value], UnicodeEncodeError, EncodingError)
 
 
-def refused(way, value_type, values, raw, ours):
+def refused(way: Way, value_type: Any, values: list[Any], raw: Any, ours: Any) -> None:
     """SQLAlchemy lets the raw error through; ours is a StatementError too."""
     Thing = thing(value_type)
     way.databases.create(Thing)
@@ -136,7 +136,7 @@ def refused(way, value_type, values, raw, ours):
 
 @pytest.mark.parametrize("name", ["JSON", "Numeric", "DateTime", "Enum of classes", "Uuid"])
 @pytest.mark.parametrize("position", range(2))
-def test_default_values_of_a_type(databases, name, position):
+def test_default_values_of_a_type(databases: Oracle, name: str, position: int) -> None:
     value_type, values = SAMPLES[name]
     Thing = model(value=Column(value_type, default=lambda: values[position]))
     databases.create(Thing)
@@ -157,7 +157,7 @@ NUMPY = {
 
 
 @pytest.mark.parametrize("name", NUMPY)
-def test_numbers_of_numpy_are_numbers(way, name):
+def test_numbers_of_numpy_are_numbers(way: Way, name: str) -> None:
     """SQLAlchemy stores the bytes that they are made of."""
     numpy = pytest.importorskip("numpy")
     if way.road == "sqlalchemy":
@@ -172,14 +172,14 @@ def test_numbers_of_numpy_are_numbers(way, name):
     assert (type(found), found) == (type(stored), stored)
 
 
-def test_a_text_that_its_enum_does_not_know(way):
+def test_a_text_that_its_enum_does_not_know(way: Way) -> None:
     """It is stored; only reading it fails."""
     Thing = thing(types.Enum(Color))
     way.databases.create(Thing)
     way.check(Thing, [{"value": "BLUE"}])
 
 
-def test_timestamps_of_pandas(way):
+def test_timestamps_of_pandas(way: Way) -> None:
     pandas = pytest.importorskip("pandas")
     values = [
         pandas.Timestamp("2020-01-02 03:04:05.123456"),
@@ -192,8 +192,10 @@ def test_timestamps_of_pandas(way):
     way.check(Thing, [{"value": pandas.NaT}])
 
 
-def test_all_types_in_one_table(way):
-    columns = {f"c{i}": Column(value_type) for i, (value_type, _) in enumerate(SAMPLES.values())}
+def test_all_types_in_one_table(way: Way) -> None:
+    columns: dict[str, Any] = {
+        f"c{i}": Column(value_type) for i, (value_type, _) in enumerate(SAMPLES.values())
+    }
     Thing = model(value=Column(Integer), **columns)
     way.databases.create(Thing)
     samples = [values for _, values in SAMPLES.values()]
@@ -205,7 +207,7 @@ def test_all_types_in_one_table(way):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3's own adapters warn since 3.12")
-def test_the_drivers_own_adapters_warn_as_they_do_in_sqlalchemy(databases):
+def test_the_drivers_own_adapters_warn_as_they_do_in_sqlalchemy(databases: Oracle) -> None:
     Thing = thing(types.String())
     databases.create(Thing)
     rows = [{"value": dt.datetime(2020, 1, 1)}]

@@ -7,7 +7,8 @@ import decimal
 import enum
 import ipaddress
 import uuid
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Column, Integer, TypeDecorator, exc, func, types
@@ -15,6 +16,11 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql import Range
 
 from oracle import model
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
+    from oracle import Oracle
 
 pytestmark = pytest.mark.only("psycopg", "psycopg2")
 
@@ -44,7 +50,7 @@ class Doubled(TypeDecorator[int]):
     impl = Integer
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else value * 2
 
 
@@ -52,10 +58,10 @@ class Lowered(TypeDecorator[str]):
     impl = types.String
     cache_ok = True
 
-    def bind_expression(self, bindvalue):
+    def bind_expression(self, bindvalue: Any) -> Any:
         return func.lower(bindvalue)
 
-    def column_expression(self, column):
+    def column_expression(self, column: Any) -> Any:
         return func.upper(column)
 
 
@@ -164,7 +170,7 @@ FORMS = {"small": (1, False), "small, returning": (1, True), "large": (40, False
 
 @pytest.mark.parametrize("size", FORMS)
 @pytest.mark.parametrize("name", SAMPLES)
-def test_values_of_a_type(databases, name, size):
+def test_values_of_a_type(databases: Oracle, name: str, size: str) -> None:
     value_type, values = SAMPLES[name]
     Thing = thing(value_type)
     databases.create(Thing)
@@ -237,7 +243,9 @@ MAPPED: dict[str, tuple[Any, list[Any]]] = {
 
 @pytest.mark.parametrize("size", [2, 60])
 @pytest.mark.parametrize("name", MAPPED)
-def test_a_column_of_another_type_than_the_mapped_one(databases, name, size):
+def test_a_column_of_another_type_than_the_mapped_one(
+    databases: Oracle, name: str, size: int
+) -> None:
     """The right value, or an error as SQLAlchemy has one: never other bytes."""
     value_type, values = MAPPED[name]
     Thing = thing(value_type)
@@ -249,8 +257,8 @@ def test_a_column_of_another_type_than_the_mapped_one(databases, name, size):
                 f"CREATE TABLE thing (id SERIAL PRIMARY KEY, value {actual}, other INT)"
             )
             rows = [{"value": value, "other": i} for i in range(size)]
-            ours = databases.outcome(lambda rows=rows: databases.by_fastbulk(Thing, rows))
-            theirs = databases.outcome(lambda rows=rows: databases.by_sqlalchemy(Thing, rows))
+            ours = databases.outcome(partial(databases.by_fastbulk, Thing, rows))
+            theirs = databases.outcome(partial(databases.by_sqlalchemy, Thing, rows))
             shown = f"{name} {value!r} onto {actual}: {ours!r:.300} / {theirs!r:.300}"
             if theirs is None:
                 assert ours is None, shown
@@ -264,7 +272,7 @@ def test_a_column_of_another_type_than_the_mapped_one(databases, name, size):
 
 @pytest.mark.only("psycopg")
 @pytest.mark.parametrize("size", FORMS)
-def test_infinite_numbers(databases, size):
+def test_infinite_numbers(databases: Oracle, size: str) -> None:
     """psycopg2 makes NaN of them."""
     Thing = thing(types.Numeric())
     databases.create(Thing)

@@ -8,6 +8,8 @@ import sqlite3
 import sys
 from datetime import date
 from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -32,27 +34,42 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import fastbulk
 from fastbulk.errors import EncodingError, RangeError
 from oracle import error_of, model, place
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Engine
+
+    from oracle import Oracle, WithTables
+
 #: A call of one small statement, of larger ones, and of three slices with the bad row in the last.
 SIZES = [(1, 0), (7, 3), (150, 120), (4_000, 3_333), (45_000, 44_444)]
 
 
-def rows_with(bad, *, count, at, **others):
+def rows_with(
+    bad: Any, *, count: int, at: int, **others: Callable[[int], Any]
+) -> list[dict[str, Any]]:
     rows = [{key: make(i) for key, make in others.items()} for i in range(count)]
     rows[at] = {**rows[at], **bad}
     return rows
 
 
-def stored(session, attribute):
+def stored(session: Session, attribute: Any) -> Sequence[Any]:
     return session.scalars(select(attribute).order_by(attribute)).all()
 
 
-def refused(session, Thing, rows, kind=exc.IntegrityError, **arguments):
+def refused(
+    session: Session,
+    Thing: Any,
+    rows: Any,
+    kind: type[BaseException] = exc.IntegrityError,
+    **arguments: Any,
+) -> Any:
     """The error of the call, after which the database is what it was."""
     Thing.__table__.metadata.create_all(session.connection())
     before = session.execute(select(Thing.__table__)).all()
@@ -63,7 +80,7 @@ def refused(session, Thing, rows, kind=exc.IntegrityError, **arguments):
 
 
 @pytest.mark.parametrize(("count", "at"), SIZES)
-def test_not_null(session, count, at):
+def test_not_null(session: Session, count: int, at: int) -> None:
     Thing = model(name=Column(String, nullable=False), size=Column(Integer))
     rows = rows_with({"name": None}, count=count, at=at, name=str, size=int)
     error = refused(session, Thing, rows)
@@ -72,7 +89,7 @@ def test_not_null(session, count, at):
 
 
 @pytest.mark.parametrize(("count", "at"), SIZES[1:])
-def test_unique(session, count, at):
+def test_unique(session: Session, count: int, at: int) -> None:
     Thing = model(title=Column("the title", String, unique=True))
     error = refused(session, Thing, rows_with({"title": "0"}, count=count, at=at, title=str))
     assert place(error) == (at, "title", "0")
@@ -80,7 +97,9 @@ def test_unique(session, count, at):
 
 @pytest.mark.parametrize(("count", "at"), SIZES[1:])
 @pytest.mark.parametrize("returning", [False, True])
-def test_unique_over_several_columns(session, count, at, returning):
+def test_unique_over_several_columns(
+    session: Session, count: int, at: int, returning: bool
+) -> None:
     Thing = model(a=Column(Integer), b=Column(String), args=(UniqueConstraint("b", "a"),))
     rows = rows_with({"a": 1, "b": "1"}, count=count, at=at, a=int, b=str)
     error = refused(session, Thing, rows, returning=Thing.id if returning else None)
@@ -89,13 +108,13 @@ def test_unique_over_several_columns(session, count, at, returning):
 
 
 @pytest.mark.parametrize(("count", "at"), SIZES[1:])
-def test_a_primary_key_given_twice(session, count, at):
+def test_a_primary_key_given_twice(session: Session, count: int, at: int) -> None:
     Thing = model(name=Column(String))
     error = refused(session, Thing, rows_with({"id": 0}, count=count, at=at, id=int, name=str))
     assert place(error) == (at, "id", 0)
 
 
-def test_a_primary_key_that_stands_in_the_table_already(session):
+def test_a_primary_key_that_stands_in_the_table_already(session: Session) -> None:
     Thing = model(name=Column(String))
     Thing.metadata.create_all(session.connection())
     session.execute(insert(Thing), [{"id": 500}])
@@ -103,7 +122,7 @@ def test_a_primary_key_that_stands_in_the_table_already(session):
     assert place(error) == (500, "id", 500)
 
 
-def test_a_unique_expression_index(session, engine):
+def test_a_unique_expression_index(session: Session, engine: Engine) -> None:
     Thing = model(name=Column(String))
     Thing.metadata.create_all(engine)
     with engine.begin() as connection:
@@ -113,7 +132,7 @@ def test_a_unique_expression_index(session, engine):
 
 
 @pytest.mark.parametrize("quoted", ["a.b", "a, b", 'a "b"', "UNIQUE constraint failed: thing.x"])
-def test_columns_whose_names_look_like_the_message(session, quoted):
+def test_columns_whose_names_look_like_the_message(session: Session, quoted: str) -> None:
     Thing = model(odd=Column(quoted, String, unique=True), b=Column(String), x=Column(String))
     error = refused(session, Thing, [{"odd": "1"}, {"odd": "1"}])
     assert place(error) == (1, "odd", "1")
@@ -121,7 +140,7 @@ def test_columns_whose_names_look_like_the_message(session, quoted):
 
 @pytest.mark.parametrize(("count", "at"), SIZES)
 @pytest.mark.parametrize("name", [None, "positive"])
-def test_check_of_one_column(session, count, at, name):
+def test_check_of_one_column(session: Session, count: int, at: int, name: str | None) -> None:
     Thing = model(
         size=Column(Integer), args=(CheckConstraint("size >= 0", name=name),), other=Column(Integer)
     )
@@ -130,7 +149,7 @@ def test_check_of_one_column(session, count, at, name):
     assert place(error) == (at, "size", -7)
 
 
-def test_check_of_several_columns(session):
+def test_check_of_several_columns(session: Session) -> None:
     check = CheckConstraint('low <= "High"', name="ordered")
     Thing = model(low=Column(Integer), high=Column("High", Integer), args=(check,))
     error = refused(session, Thing, [{"low": 1, "high": 2}, {"low": 3, "high": 2}])
@@ -138,13 +157,13 @@ def test_check_of_several_columns(session):
     assert dict(zip(error.column, error.value, strict=True)) == {"low": 3, "high": 2}
 
 
-def test_check_that_belongs_to_a_column(session):
+def test_check_that_belongs_to_a_column(session: Session) -> None:
     Thing = model(size=Column(Integer, CheckConstraint("size >= 0")))
     assert place(refused(session, Thing, [{"size": 1}, {"size": -1}])) == (1, "size", -1)
 
 
 @pytest.mark.only("sqlite")
-def test_check_that_the_mapping_does_not_know(session):
+def test_check_that_the_mapping_does_not_know(session: Session) -> None:
     Thing = model(size=Column(Integer))
     session.connection().exec_driver_sql(
         "CREATE TABLE thing (id INTEGER PRIMARY KEY, size INT CONSTRAINT small CHECK (size < 9))"
@@ -152,8 +171,9 @@ def test_check_that_the_mapping_does_not_know(session):
     assert place(refused(session, Thing, [{"size": 1}, {"size": 10}])) == (1, None, None)
 
 
-def family(**arguments):
-    Base = declarative_base()
+def family(**arguments: Any) -> tuple[Any, Any, Any]:
+    class Base(DeclarativeBase):
+        pass
 
     class Parent(Base):
         __tablename__ = "parent"
@@ -167,7 +187,9 @@ def family(**arguments):
     class Child(Base):
         __tablename__ = "child"
         id = Column(Integer, primary_key=True)
-        country = Column("country_code", ForeignKey(Country.code, **arguments))
+        country: Mapped[str | None] = mapped_column(
+            "country_code", ForeignKey(Country.code, **arguments)
+        )
         parent_a = Column(Integer)
         parent_b = Column(Integer)
         __table_args__ = (
@@ -178,7 +200,7 @@ def family(**arguments):
 
 
 @pytest.mark.parametrize(("count", "at"), SIZES)
-def test_foreign_key(session, count, at):
+def test_foreign_key(session: Session, count: int, at: int) -> None:
     _, Country, Child = family()
     Child.metadata.create_all(session.connection())
     session.add(Country(code="de"))
@@ -186,7 +208,7 @@ def test_foreign_key(session, count, at):
     assert place(refused(session, Child, rows)) == (at, "country", "xx")
 
 
-def test_foreign_key_over_several_columns(session):
+def test_foreign_key_over_several_columns(session: Session) -> None:
     Parent, Country, Child = family()
     Child.metadata.create_all(session.connection())
     session.add_all([Country(code="de"), Parent(a=1, b=2)])
@@ -196,7 +218,7 @@ def test_foreign_key_over_several_columns(session):
     assert dict(zip(error.column, error.value, strict=True)) == {"parent_a": 2, "parent_b": 1}
 
 
-def test_a_deferred_foreign_key_fails_at_commit(engine):
+def test_a_deferred_foreign_key_fails_at_commit(engine: Engine) -> None:
     _, Country, Child = family(deferrable=True, initially="DEFERRED")
     Child.metadata.create_all(engine)
     with Session(engine) as session:
@@ -212,7 +234,7 @@ def test_a_deferred_foreign_key_fails_at_commit(engine):
         assert stored(session, Child.country) == ["xx"]
 
 
-def test_rows_that_refer_to_each_other(oracle):
+def test_rows_that_refer_to_each_other(oracle: WithTables) -> None:
     Thing = model(parent=Column(ForeignKey("thing.id")))
     rows = [{"id": 1}, *({"id": i, "parent": i - 1} for i in range(2, 500))]
     oracle(Thing).check(Thing, rows)
@@ -246,7 +268,9 @@ WRONG = [
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize(("count", "at"), [(1, 0), (300, 290), (20_100, 20_050)])
 @pytest.mark.parametrize(("value_type", "value", "kind"), WRONG, ids=repr)
-def test_a_value_of_a_wrong_type(session, value_type, value, kind, count, at):
+def test_a_value_of_a_wrong_type(
+    session: Session, value_type: Any, value: Any, kind: type[BaseException], count: int, at: int
+) -> None:
     Thing = model(value=Column(value_type), size=Column(Integer))
     rows = rows_with({"value": value}, count=count, at=at, size=int)
     error = refused(session, Thing, rows, kind)
@@ -255,22 +279,22 @@ def test_a_value_of_a_wrong_type(session, value_type, value, kind, count, at):
 
 
 @pytest.mark.only("sqlite")
-def test_out_of_range_is_also_the_error_that_sqlalchemy_lets_through(session):
+def test_out_of_range_is_also_the_error_that_sqlalchemy_lets_through(session: Session) -> None:
     Thing = model(size=Column(Integer))
     error = refused(session, Thing, [{"size": 2**64}], RangeError)
-    assert isinstance(error, OverflowError)
     assert isinstance(error.orig, OverflowError)
+    assert isinstance(error, OverflowError)
 
 
-def test_a_lone_surrogate_is_also_the_error_that_sqlalchemy_lets_through(session):
+def test_a_lone_surrogate_is_also_the_error_that_sqlalchemy_lets_through(session: Session) -> None:
     Thing = model(name=Column(String))
     error = refused(session, Thing, [{"name": "\udc80"}], EncodingError)
-    assert isinstance(error, ValueError)
     assert isinstance(error.orig, UnicodeEncodeError)
+    assert isinstance(error, ValueError)
 
 
 @pytest.mark.parametrize("expression", [func.now(), select(1).scalar_subquery(), Column("x")])
-def test_a_sql_expression_is_no_value(session, expression):
+def test_a_sql_expression_is_no_value(session: Session, expression: Any) -> None:
     Thing = model(name=Column(String), size=Column(Integer))
     error = refused(session, Thing, [{}, {"name": expression}], exc.StatementError)
     assert (error.row, error.column) == (1, "name")
@@ -281,15 +305,15 @@ def test_a_sql_expression_is_no_value(session, expression):
 
 
 @pytest.mark.only("sqlite")
-def test_of_several_bad_rows_the_first_is_named(session):
+def test_of_several_bad_rows_the_first_is_named(session: Session) -> None:
     Thing = model(a=Column(Integer), b=Column(Date))
-    rows = [{"a": 1, "b": None}] * 50
+    rows: list[dict[str, Any]] = [{"a": 1, "b": None}] * 50
     rows[30] = {"a": 2**64}
     rows[20] = {"b": "x"}
     assert place(refused(session, Thing, rows, exc.StatementError)) == (20, "b", "x")
 
 
-def test_rows_before_a_row_that_cannot_be_read_are_not_kept(session):
+def test_rows_before_a_row_that_cannot_be_read_are_not_kept(session: Session) -> None:
     Thing = model(name=Column(String))
     Thing.metadata.create_all(session.connection())
     with pytest.raises(exc.ArgumentError, match="row 30000"):
@@ -297,7 +321,7 @@ def test_rows_before_a_row_that_cannot_be_read_are_not_kept(session):
     assert stored(session, Thing.name) == []
 
 
-def test_the_message_shortens_a_long_value(session):
+def test_the_message_shortens_a_long_value(session: Session) -> None:
     Thing = model(name=Column(String, unique=True))
     error = refused(session, Thing, [{"name": "x" * 10_000}] * 2)
     assert error.value == "x" * 10_000
@@ -305,7 +329,7 @@ def test_the_message_shortens_a_long_value(session):
 
 
 @pytest.mark.only("sqlite")
-def test_the_statement_stands_in_the_error(session):
+def test_the_statement_stands_in_the_error(session: Session) -> None:
     Thing = model(name=Column(String, unique=True))
     error = refused(session, Thing, [{"name": "x"}] * 2)
     assert error.statement == "INSERT INTO thing (name) VALUES (?)"
@@ -313,7 +337,7 @@ def test_the_statement_stands_in_the_error(session):
 
 
 @pytest.mark.only("sqlite")
-def test_the_drivers_error_is_the_cause(session):
+def test_the_drivers_error_is_the_cause(session: Session) -> None:
     Thing = model(name=Column(String, unique=True))
     error = refused(session, Thing, [{"name": "x"}] * 2)
     assert error.__cause__ is error.orig
@@ -322,10 +346,10 @@ def test_the_drivers_error_is_the_cause(session):
         assert error.orig.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE"
 
 
-def test_an_error_survives_pickling(session):
+def test_an_error_survives_pickling(session: Session) -> None:
     Thing = model(name=Column(String, unique=True), size=Column(Integer))
     for rows in ([{"name": "x"}] * 2, [{"size": 2**64}], [{"size": Decimal(1)}]):
-        error = error_of(lambda rows=rows: fastbulk.insert(session, Thing, rows))
+        error = error_of(partial(fastbulk.insert, session, Thing, rows))
         copy = pickle.loads(pickle.dumps(error))
         assert type(copy) is type(error)
         assert str(copy) == str(error)
@@ -339,7 +363,7 @@ def test_an_error_survives_pickling(session):
         [{"name": b"secret"}] * 2,
     ],
 )
-def test_hidden_parameters_hide_every_value(engine, rows):
+def test_hidden_parameters_hide_every_value(engine: Engine, rows: list[dict[str, Any]]) -> None:
     Thing = model(name=Column(String, unique=True), size=Column(Float))
     Thing.metadata.create_all(engine)
     hiding = engine.execution_options()
@@ -351,19 +375,19 @@ def test_hidden_parameters_hide_every_value(engine, rows):
     assert "value" not in str(error).replace(str(error.orig), "")
 
 
-def test_an_error_leaves_the_transaction_as_it_was(session):
+def test_an_error_leaves_the_transaction_as_it_was(session: Session) -> None:
     Thing = model(name=Column(String, nullable=False))
     Thing.metadata.create_all(session.connection())
     session.add(Thing(name="before"))
     for count in (1, 300, 45_000):
         rows = rows_with({"name": None}, count=count, at=count - 1, name=str)
-        error_of(lambda rows=rows: fastbulk.insert(session, Thing, rows))
+        error_of(partial(fastbulk.insert, session, Thing, rows))
     session.add(Thing(name="later"))
     session.commit()
     assert stored(session, Thing.name) == ["before", "later"]
 
 
-def test_an_error_within_a_savepoint_leaves_it_as_it_was(session):
+def test_an_error_within_a_savepoint_leaves_it_as_it_was(session: Session) -> None:
     Thing = model(name=Column(String, nullable=False))
     Thing.metadata.create_all(session.connection())
     session.add(Thing(name="outer"))
@@ -371,19 +395,19 @@ def test_an_error_within_a_savepoint_leaves_it_as_it_was(session):
         session.add(Thing(name="inner"))
         for count in (1, 45_000):
             rows = rows_with({"name": None}, count=count, at=count - 1, name=str)
-            error_of(lambda rows=rows: fastbulk.insert(session, Thing, rows))
+            error_of(partial(fastbulk.insert, session, Thing, rows))
         assert savepoint.is_active
         fastbulk.insert(session, Thing, [{"name": "bulk"}])
     assert stored(session, Thing.name) == ["bulk", "inner", "outer"]
     session.rollback()
 
 
-def test_an_error_ends_a_begin_nested_block_and_not_the_session(session):
+def test_an_error_ends_a_begin_nested_block_and_not_the_session(session: Session) -> None:
     Thing = model(name=Column(String, nullable=False))
     Thing.metadata.create_all(session.connection())
     fastbulk.insert(session, Thing, [{"name": "outer"}])
 
-    def within_a_savepoint():
+    def within_a_savepoint() -> None:
         with session.begin_nested():
             fastbulk.insert(session, Thing, [{"name": "inner"}])
             fastbulk.insert(session, Thing, [{"name": None}])
@@ -392,7 +416,7 @@ def test_an_error_ends_a_begin_nested_block_and_not_the_session(session):
     assert stored(session, Thing.name) == ["outer"]
 
 
-def test_an_error_through_an_engine_leaves_nothing(engine):
+def test_an_error_through_an_engine_leaves_nothing(engine: Engine) -> None:
     Thing = model(name=Column(String, nullable=False))
     Thing.metadata.create_all(engine)
     rows = rows_with({"name": None}, count=45_000, at=44_000, name=str)
@@ -401,12 +425,12 @@ def test_an_error_through_an_engine_leaves_nothing(engine):
         assert stored(session, Thing.name) == []
 
 
-def test_a_missing_table(oracle, databases):
+def test_a_missing_table(oracle: WithTables, databases: Oracle) -> None:
     Thing = model(name=Column(String))
     databases.check(Thing, [{"name": "x"}])
 
 
-def test_a_missing_column(databases):
+def test_a_missing_column(databases: Oracle) -> None:
     Thing = model(name=Column(String))
     databases.execute(f"CREATE TABLE thing (id {databases.backend.key})")
     databases.check(Thing, [{"name": "x"}])

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from sqlalchemy import Column, Integer, String, func, insert, select
-from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy.orm import DeclarativeBase, Session
 
 import fastbulk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
 
 COUNT = 45_000
 
 
-def models():
-    Base = declarative_base()
+def models() -> tuple[Any, Any]:
+    class Base(DeclarativeBase):
+        pass
 
     class Source(Base):
         __tablename__ = "source"
@@ -28,22 +36,22 @@ def models():
 
 
 @pytest.fixture
-def classes(session):
+def classes(session: Session) -> tuple[Any, Any]:
     Source, Thing = models()
     Thing.metadata.create_all(session.connection())
     session.commit()
     return Source, Thing
 
 
-def count(session, Class):
-    return session.scalar(select(func.count()).select_from(Class))
+def count(session: Session, Class: Any) -> int:
+    return session.scalars(select(func.count()).select_from(Class)).one()
 
 
-def test_a_generator_that_queries_the_session(session, classes):
+def test_a_generator_that_queries_the_session(session: Session, classes: tuple[Any, Any]) -> None:
     Source, Thing = classes
     session.execute(insert(Source), [{"name": f"s{i}"} for i in range(10)])
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         for i in range(COUNT):
             if i % 5_000 == 0:
                 name = session.scalar(select(Source.name).where(Source.id == i // 5_000 + 1))
@@ -56,7 +64,9 @@ def test_a_generator_that_queries_the_session(session, classes):
     assert found == [(f"s{i}", 5_000) for i in range(9)]
 
 
-def test_a_generator_over_an_open_result_of_the_session(session, classes):
+def test_a_generator_over_an_open_result_of_the_session(
+    session: Session, classes: tuple[Any, Any]
+) -> None:
     Source, Thing = classes
     fastbulk.insert(session, Source, ({"name": str(i)} for i in range(COUNT)))
     result = session.execute(select(Source.name).execution_options(yield_per=100))
@@ -66,7 +76,7 @@ def test_a_generator_over_an_open_result_of_the_session(session, classes):
 
 
 @pytest.mark.only("sqlite")
-def test_a_generator_over_an_open_result_in_autocommit(engine):
+def test_a_generator_over_an_open_result_in_autocommit(engine: Engine) -> None:
     Source, Thing = models()
     Source.metadata.create_all(engine)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -76,10 +86,12 @@ def test_a_generator_over_an_open_result_in_autocommit(engine):
         assert connection.scalar(select(func.count()).select_from(Thing)) == COUNT
 
 
-def test_a_generator_that_inserts_by_the_session(session, classes):
+def test_a_generator_that_inserts_by_the_session(
+    session: Session, classes: tuple[Any, Any]
+) -> None:
     Source, Thing = classes
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         for i in range(COUNT):
             if i % 10_000 == 0:
                 session.add(Source(name=f"s{i}"))
@@ -90,10 +102,12 @@ def test_a_generator_that_inserts_by_the_session(session, classes):
     assert (count(session, Source), count(session, Thing)) == (5, COUNT)
 
 
-def test_a_generator_that_loads_another_table_natively(session, classes):
+def test_a_generator_that_loads_another_table_natively(
+    session: Session, classes: tuple[Any, Any]
+) -> None:
     Source, Thing = classes
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         for i in range(COUNT):
             if i % 15_000 == 0:
                 fastbulk.insert(session, Source, [{"name": "s"}] * 20_001)
@@ -103,7 +117,7 @@ def test_a_generator_that_loads_another_table_natively(session, classes):
     assert (count(session, Source), count(session, Thing)) == (3 * 20_001, COUNT)
 
 
-def test_a_generator_whose_own_load_takes_long(session, classes):
+def test_a_generator_whose_own_load_takes_long(session: Session, classes: tuple[Any, Any]) -> None:
     """So long that the inner load looks for Ctrl-C, with the outer one still on the stack."""
     Source, Thing = classes
     session.connection().exec_driver_sql(
@@ -112,7 +126,7 @@ def test_a_generator_whose_own_load_takes_long(session, classes):
         "SELECT sum(i) FROM n); END"
     )
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         fastbulk.insert(session, Source, [{"name": "s"}] * 150)
         yield {"name": "x"}
 
@@ -120,10 +134,12 @@ def test_a_generator_whose_own_load_takes_long(session, classes):
     assert (count(session, Source), count(session, Thing)) == (150, 1)
 
 
-def test_a_generator_that_loads_the_same_table_natively(session, classes):
+def test_a_generator_that_loads_the_same_table_natively(
+    session: Session, classes: tuple[Any, Any]
+) -> None:
     _, Thing = classes
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         for i in range(COUNT):
             if i % 15_000 == 0:
                 fastbulk.insert(session, Thing, [{"name": "inner"}] * 3)
@@ -134,10 +150,12 @@ def test_a_generator_that_loads_the_same_table_natively(session, classes):
     assert count(session, Thing) == COUNT + 9
 
 
-def test_a_generator_that_begins_and_ends_a_savepoint(session, classes):
+def test_a_generator_that_begins_and_ends_a_savepoint(
+    session: Session, classes: tuple[Any, Any]
+) -> None:
     Source, Thing = classes
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         for i in range(COUNT):
             if i % 15_000 == 0:
                 with session.begin_nested() as savepoint:
@@ -151,11 +169,11 @@ def test_a_generator_that_begins_and_ends_a_savepoint(session, classes):
 
 
 @pytest.mark.parametrize("at", [0, 10, 19_999, 20_000, COUNT - 1])
-def test_a_generator_that_raises(session, classes, at):
+def test_a_generator_that_raises(session: Session, classes: tuple[Any, Any], at: int) -> None:
     Source, Thing = classes
     session.add(Source(name="before"))
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         for i in range(COUNT):
             if i == at:
                 raise LookupError(i)
@@ -169,11 +187,11 @@ def test_a_generator_that_raises(session, classes, at):
     assert (count(session, Source), count(session, Thing)) == (1, 1)
 
 
-def test_a_generator_that_raises_in_an_engines_call(engine):
+def test_a_generator_that_raises_in_an_engines_call(engine: Engine) -> None:
     _, Thing = models()
     Thing.metadata.create_all(engine)
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         yield from ({"name": str(i)} for i in range(COUNT))
         raise LookupError
 
@@ -183,11 +201,11 @@ def test_a_generator_that_raises_in_an_engines_call(engine):
         assert count(session, Thing) == 0
 
 
-def test_a_generator_is_read_slice_by_slice(session, classes):
+def test_a_generator_is_read_slice_by_slice(session: Session, classes: tuple[Any, Any]) -> None:
     _, Thing = classes
     read, at_report = 0, []
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         nonlocal read
         for i in range(COUNT):
             read += 1
@@ -199,11 +217,13 @@ def test_a_generator_is_read_slice_by_slice(session, classes):
     assert at_report == [(20_000, 20_000), (40_000, 40_000), (COUNT, COUNT)]
 
 
-def test_a_generator_is_not_read_on_after_a_bad_row(session, classes):
+def test_a_generator_is_not_read_on_after_a_bad_row(
+    session: Session, classes: tuple[Any, Any]
+) -> None:
     _, Thing = classes
     read = 0
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         nonlocal read
         for i in range(COUNT):
             read += 1
@@ -214,10 +234,12 @@ def test_a_generator_is_not_read_on_after_a_bad_row(session, classes):
     assert read == 20_000
 
 
-def test_a_generator_that_reads_the_rows_of_its_own_call(session, classes):
+def test_a_generator_that_reads_the_rows_of_its_own_call(
+    session: Session, classes: tuple[Any, Any]
+) -> None:
     _, Thing = classes
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         yield {"name": "x"}
         yield from generator
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, String, exc, select
-from sqlalchemy.orm import declarative_base
+from sqlalchemy.orm import DeclarativeBase
 
 import fastbulk
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
 
-def single():
-    Base = declarative_base()
+    from oracle import Form, WithTables
+
+
+def single() -> tuple[Any, Any]:
+    class Base(DeclarativeBase):
+        pass
 
     class Person(Base):
         __tablename__ = "person"
@@ -26,20 +35,21 @@ def single():
     return Person, Boss
 
 
-def test_single_table_base_class(oracle):
+def test_single_table_base_class(oracle: WithTables) -> None:
     Person, _ = single()
     rows = [{"name": "a"}, {}, {"kind": "boss", "name": "b"}, {"kind": None}]
     oracle(Person).check(Person, rows, returning=[Person.id, Person.kind])
 
 
-def test_single_table_subclass(oracle):
+def test_single_table_subclass(oracle: WithTables) -> None:
     Person, Boss = single()
     rows = [{"name": "a"}, {"budget": 3}, {}, {"kind": "person"}]
     oracle(Person).check(Boss, rows, returning=[Boss.id, Boss.kind, Boss.budget])
 
 
-def test_the_identity_under_another_column_name_is_not_lost(session):
-    Base = declarative_base()
+def test_the_identity_under_another_column_name_is_not_lost(session: Session) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Person(Base):
         __tablename__ = "person"
@@ -53,7 +63,7 @@ def test_the_identity_under_another_column_name_is_not_lost(session):
     assert result.scalars().all() == ["person", "x"]
 
 
-def test_returned_entities_are_of_the_class_that_their_identity_says(session):
+def test_returned_entities_are_of_the_class_that_their_identity_says(session: Session) -> None:
     Person, Boss = single()
     Person.metadata.create_all(session.connection())
     rows = [{"name": "a"}, {"name": "b", "kind": "boss"}]
@@ -63,8 +73,9 @@ def test_returned_entities_are_of_the_class_that_their_identity_says(session):
     assert people[1].budget == 7
 
 
-def test_a_subclass_without_identity(oracle):
-    Base = declarative_base()
+def test_a_subclass_without_identity(oracle: WithTables) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Person(Base):
         __tablename__ = "person"
@@ -78,8 +89,9 @@ def test_a_subclass_without_identity(oracle):
     oracle(Person).check(Mixed, [{}, {"kind": "x"}])
 
 
-def test_concrete_tables(oracle):
-    Base = declarative_base()
+def test_concrete_tables(oracle: WithTables) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Person(Base):
         __tablename__ = "person"
@@ -98,8 +110,9 @@ def test_concrete_tables(oracle):
     databases.check(Boss, [{}, {"name": "a", "budget": 1}], returning=Boss)
 
 
-def joined():
-    Base = declarative_base()
+def joined() -> tuple[Any, Any]:
+    class Base(DeclarativeBase):
+        pass
 
     class Person(Base):
         __tablename__ = "person"
@@ -117,7 +130,7 @@ def joined():
     return Person, Boss
 
 
-def test_joined_tables_base_class_is_native(session):
+def test_joined_tables_base_class_is_native(session: Session) -> None:
     Person, _ = joined()
     Person.metadata.create_all(session.connection())
     result = fastbulk.insert(session, Person, [{"name": "a"}], returning=Person)
@@ -125,13 +138,13 @@ def test_joined_tables_base_class_is_native(session):
     assert [person.kind for person in result.scalars()] == ["person"]
 
 
-def test_joined_tables_subclass_goes_by_sqlalchemy(oracle, form):
+def test_joined_tables_subclass_goes_by_sqlalchemy(oracle: WithTables, form: Form) -> None:
     Person, Boss = joined()
     rows = [{"name": "a", "budget": 1}, {"budget": 2}, {"id": 9, "name": "c", "budget": 3}]
     oracle(Person).check(Boss, rows, form=form, road="sqlalchemy")
 
 
-def test_joined_tables_return_entities_in_order(session):
+def test_joined_tables_return_entities_in_order(session: Session) -> None:
     Person, Boss = joined()
     Person.metadata.create_all(session.connection())
     rows = ({"name": str(i), "budget": i} for i in range(50))
@@ -144,7 +157,7 @@ def test_joined_tables_return_entities_in_order(session):
     assert all(boss in session for boss in bosses)
 
 
-def test_joined_tables_are_all_or_nothing(session):
+def test_joined_tables_are_all_or_nothing(session: Session) -> None:
     Person, Boss = joined()
     Person.metadata.create_all(session.connection())
     fastbulk.insert(session, Boss, [{"budget": 1}])
@@ -153,7 +166,7 @@ def test_joined_tables_are_all_or_nothing(session):
     assert len(session.scalars(select(Person)).all()) == 1
 
 
-def test_joined_tables_through_a_connection(engine):
+def test_joined_tables_through_a_connection(engine: Engine) -> None:
     Person, Boss = joined()
     Person.metadata.create_all(engine)
     with engine.connect() as connection:
@@ -164,7 +177,7 @@ def test_joined_tables_through_a_connection(engine):
         assert connection.execute(select(Person.id)).all() == []
 
 
-def test_joined_tables_refuse_an_unknown_key_by_row(session):
+def test_joined_tables_refuse_an_unknown_key_by_row(session: Session) -> None:
     _, Boss = joined()
     with pytest.raises(exc.ArgumentError, match="row 1: Boss has no column attribute 'x'"):
         fastbulk.insert(session, Boss, [{"budget": 1}, {"x": 1}])

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, event, select
-from sqlalchemy.orm import Session, declarative_base, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.sql import quoted_name
 
 import fastbulk
 from oracle import Oracle, model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Mapped
+
+    from oracle import WithTables
 
 NAMES = [
     "user name %s",
@@ -31,27 +42,28 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_columns(oracle, name):
+def test_columns(oracle: WithTables, name: str) -> None:
     Thing = model(value=Column(name, String, server_default="d"), size=Column(Integer))
     rows = [{"value": "x"}, {"size": 1}, {"value": "y", "size": 2}] * 50
     oracle(Thing).check(Thing, rows, returning=[Thing.value, Thing.id])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tables(oracle, name):
+def test_tables(oracle: WithTables, name: str) -> None:
     Thing = model(table=name, value=Column(String, server_default="d"), size=Column(Integer))
     rows = [{"value": "x"}, {"size": 1}, {"value": "y", "size": 2}] * 50
     oracle(Thing).check(Thing, rows, returning=Thing)
 
 
 @pytest.mark.parametrize("name", ["order by", "Größe", "class", "a-b"])
-def test_attributes(oracle, name):
-    Thing = model(**{name: Column("value", String)})
+def test_attributes(oracle: WithTables, name: str) -> None:
+    attributes: dict[str, Any] = {name: Column("value", String)}
+    Thing = model(**attributes)
     oracle(Thing).check(Thing, [{name: "x"}, {}], returning=getattr(Thing, name))
 
 
 @pytest.mark.parametrize("quote", [True, False])
-def test_names_whose_quoting_is_forced(oracle, quote):
+def test_names_whose_quoting_is_forced(oracle: WithTables, quote: bool) -> None:
     Thing = model(
         table=quoted_name("Thing", quote), value=Column(quoted_name("Value", quote), String)
     )
@@ -59,11 +71,11 @@ def test_names_whose_quoting_is_forced(oracle, quote):
 
 
 @pytest.fixture
-def attached(tmp_path):
+def attached(tmp_path: Path) -> Iterator[Engine]:
     engine = create_engine("sqlite://")
 
     @event.listens_for(engine, "connect")
-    def attach(connection, record):
+    def attach(connection: Any, record: Any) -> None:
         for name in ("other", "the other"):
             connection.execute(f'ATTACH ? AS "{name}"', (f"{tmp_path / name}.db",)).close()
 
@@ -71,13 +83,13 @@ def attached(tmp_path):
     engine.dispose()
 
 
-def found(target, Thing, **options):
+def found(target: Any, Thing: Any, **options: Any) -> Sequence[str]:
     with Session(target) as session:
         return session.scalars(select(Thing.name), execution_options=options).all()
 
 
 @pytest.mark.parametrize("schema", ["other", "the other"])
-def test_a_table_of_an_attached_database(attached, schema):
+def test_a_table_of_an_attached_database(attached: Engine, schema: str) -> None:
     Thing = model(args={"schema": schema}, name=Column(String, server_default="d"))
     Thing.metadata.create_all(attached)
     rows = [{"name": "x"}, {}, {"id": 9}]
@@ -86,15 +98,15 @@ def test_a_table_of_an_attached_database(attached, schema):
     assert found(attached, Thing) == ["x", "d", "d"]
 
 
-def test_the_catalog_is_asked_about_the_right_schema(attached):
+def test_the_catalog_is_asked_about_the_right_schema(attached: Engine) -> None:
     """Two tables of one name, of which one has a default that the mapping does not know."""
     Main = model(name=Column(String), size=Column(Integer))
     Other = model(args={"schema": "other"}, name=Column(String), size=Column(Integer))
     with attached.begin() as connection:
-        for schema, default in (("main", "NULL"), ("other", "'d'")):
+        for schema, sql in (("main", "NULL"), ("other", "'d'")):
             connection.exec_driver_sql(
                 f"CREATE TABLE {schema}.thing "
-                f"(id INTEGER PRIMARY KEY, name TEXT DEFAULT {default}, size INTEGER)"
+                f"(id INTEGER PRIMARY KEY, name TEXT DEFAULT {sql}, size INTEGER)"
             )
     for Thing, default in ((Main, None), (Other, "d")):
         fastbulk.insert(attached, Thing, [{"name": "x"}, {"size": 1}])
@@ -104,13 +116,13 @@ def test_the_catalog_is_asked_about_the_right_schema(attached):
 MAP = {"tenant": "other", None: "the other"}
 
 
-def tenants():
+def tenants() -> tuple[Any, Any]:
     Thing = model(args={"schema": "tenant"}, name=Column(String, server_default="d"))
     Plain = model(name=Column(String, server_default="p"), size=Column(Integer))
     return Thing, Plain
 
 
-def check_tenants(attached, target, **arguments):
+def check_tenants(attached: Engine, target: Any, **arguments: Any) -> None:
     Thing, Plain = tenants()
     for Class in (Thing, Plain):
         with attached.execution_options(schema_translate_map=MAP).begin() as connection:
@@ -125,22 +137,22 @@ def check_tenants(attached, target, **arguments):
     session.close()
 
 
-def test_schemas_translated_by_the_engine(attached):
+def test_schemas_translated_by_the_engine(attached: Engine) -> None:
     check_tenants(attached, attached.execution_options(schema_translate_map=MAP))
 
 
-def test_schemas_translated_by_the_session(attached):
+def test_schemas_translated_by_the_session(attached: Engine) -> None:
     with Session(attached) as session:
         session.connection(execution_options={"schema_translate_map": MAP})
         check_tenants(attached, session)
 
 
-def test_schemas_translated_by_the_call(attached):
+def test_schemas_translated_by_the_call(attached: Engine) -> None:
     with Session(attached) as session:
         check_tenants(attached, session, execution_options={"schema_translate_map": MAP})
 
 
-def test_translations_do_not_mix(attached):
+def test_translations_do_not_mix(attached: Engine) -> None:
     Thing, _ = tenants()
     for schema in ("other", "the other"):
         translated = attached.execution_options(schema_translate_map={"tenant": schema})
@@ -151,7 +163,7 @@ def test_translations_do_not_mix(attached):
         assert found(translated, Thing) == [schema]
 
 
-def test_entities_of_a_translated_schema(attached):
+def test_entities_of_a_translated_schema(attached: Engine) -> None:
     Thing, _ = tenants()
     with Session(attached.execution_options(schema_translate_map=MAP)) as session:
         Thing.metadata.create_all(session.connection())
@@ -160,10 +172,14 @@ def test_entities_of_a_translated_schema(attached):
         assert thing.name == "x"
 
 
-def test_a_temporary_table(engine):
-    Base = declarative_base()
+def test_a_temporary_table(engine: Engine) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Thing(Base):
+        if TYPE_CHECKING:
+            name: Mapped[str]
+
         __table__ = Table(
             "thing",
             MetaData(),
@@ -178,7 +194,7 @@ def test_a_temporary_table(engine):
         assert result.scalars().all() == ["x", "d"]
 
 
-def test_two_models_of_one_table(databases: Oracle):
+def test_two_models_of_one_table(databases: Oracle) -> None:
     First = model(name=Column(String))
     Second = model(id=mapped_column(Integer, primary_key=True), title=Column("name", String))
     databases.create(First)

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, String, select
-from sqlalchemy.orm import declarative_base
+from sqlalchemy.orm import DeclarativeBase
 
 import fastbulk
 from oracle import model
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
 
 @pytest.fixture
-def Thing(session):
+def Thing(session: Session) -> Any:
     Thing = model(name=Column(String))
     Thing.metadata.create_all(session.connection())
     return Thing
 
 
-def rows(count):
+def rows(count: int) -> list[dict[str, Any]]:
     return [{"name": "x"}] * count
 
 
 @pytest.mark.only("sqlite")  # elsewhere a statement may be of several slices
-def test_a_callable_is_told_of_each_slice(session, Thing):
+def test_a_callable_is_told_of_each_slice(session: Session, Thing: Any) -> None:
     seen = []
     fastbulk.insert(session, Thing, rows(45_000), progress=lambda *done: seen.append(done))
     assert seen == [(20_000, 45_000), (40_000, 45_000), (45_000, 45_000)]
 
 
-def test_a_callable_is_told_of_a_small_call(session, Thing):
+def test_a_callable_is_told_of_a_small_call(session: Session, Thing: Any) -> None:
     seen = []
     fastbulk.insert(session, Thing, rows(2), progress=lambda *done: seen.append(done))
     assert seen == [(2, 2)]
 
 
-def test_the_length_of_a_generator_is_not_known(session, Thing):
+def test_the_length_of_a_generator_is_not_known(session: Session, Thing: Any) -> None:
     seen = []
     fastbulk.insert(session, Thing, iter(rows(3)), progress=lambda *done: seen.append(done))
     assert seen == [(3, None)]
 
 
-def test_true_shows_a_bar(session, Thing, capsys):
+def test_true_shows_a_bar(session: Session, Thing: Any, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tqdm")
     fastbulk.insert(session, Thing, rows(45_000), progress=True)
     bar = capsys.readouterr().err
@@ -49,7 +54,9 @@ def test_true_shows_a_bar(session, Thing, capsys):
 
 
 @pytest.mark.parametrize("progress", [None, False])
-def test_nothing_is_shown_otherwise(session, Thing, capsys, progress):
+def test_nothing_is_shown_otherwise(
+    session: Session, Thing: Any, capsys: pytest.CaptureFixture[str], progress: bool | None
+) -> None:
     fastbulk.insert(session, Thing, rows(45_000), progress=progress)
     assert capsys.readouterr() == ("", "")
 
@@ -62,8 +69,10 @@ a_small_call_has_no_savepoint = pytest.mark.xfail(
 
 @pytest.mark.parametrize("count", [pytest.param(2, marks=a_small_call_has_no_savepoint), 45_000])
 @pytest.mark.parametrize("stop", [ZeroDivisionError, KeyboardInterrupt])
-def test_a_callable_that_raises_undoes_the_call(session, Thing, count, stop):
-    def report(done, total):
+def test_a_callable_that_raises_undoes_the_call(
+    session: Session, Thing: Any, count: int, stop: type[BaseException]
+) -> None:
+    def report(done: int, total: int | None) -> None:
         raise stop
 
     with pytest.raises(stop):
@@ -75,10 +84,10 @@ def test_a_callable_that_raises_undoes_the_call(session, Thing, count, stop):
 
 
 @pytest.mark.only("sqlite")  # elsewhere a statement may be of several slices
-def test_a_callable_that_queries_the_session(session, Thing):
+def test_a_callable_that_queries_the_session(session: Session, Thing: Any) -> None:
     seen = []
 
-    def report(done, total):
+    def report(done: int, total: int | None) -> None:
         seen.append(len(session.scalars(select(Thing.id)).all()))
 
     fastbulk.insert(session, Thing, rows(45_000), progress=report)
@@ -86,8 +95,9 @@ def test_a_callable_that_queries_the_session(session, Thing):
 
 
 @pytest.mark.xfail(strict=True, reason="only slices report")
-def test_a_callable_is_told_of_a_call_that_goes_by_sqlalchemy(session):
-    Base = declarative_base()
+def test_a_callable_is_told_of_a_call_that_goes_by_sqlalchemy(session: Session) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Parent(Base):
         __tablename__ = "parent"

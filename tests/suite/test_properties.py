@@ -35,7 +35,9 @@ import fastbulk
 from oracle import BACKENDS, FORMS, Oracle, error_of, model
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Iterator
+    from datetime import date, datetime, time
 
 # SQLite's statements take UTF-8, which has no surrogates.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -73,7 +75,7 @@ class Case:
 
 
 @st.composite
-def columns(draw, number: int):
+def columns(draw: st.DrawFn, number: int) -> tuple[Any, st.SearchStrategy[Any]]:
     """A column with or without a default of any sort, and the values that rows give for it."""
     value_type, values, server = draw(st.sampled_from(TYPES))
     arguments: dict[str, Any] = {"nullable": True}
@@ -93,7 +95,7 @@ def columns(draw, number: int):
 
 
 @st.composite
-def cases(draw) -> Case:
+def cases(draw: st.DrawFn) -> Case:
     drawn = [draw(columns(number)) for number in range(draw(st.integers(1, 5)))]
     names = [f"c{number}" for number in range(len(drawn))]
     Thing = model(**{name: column for name, (column, _) in zip(names, drawn, strict=True)})
@@ -121,15 +123,17 @@ def databases(Thing: Any) -> Iterator[Oracle]:
 
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.booleans(), st.sampled_from(sorted(FORMS)))
-def test_contents_are_those_of_sqlalchemy(case: Case, render_nulls: bool, form: str):
+def test_contents_are_those_of_sqlalchemy(case: Case, render_nulls: bool, form: str) -> None:
     with databases(case.Thing) as oracle:
         oracle.check(case.Thing, case.rows, form=FORMS[form], render_nulls=render_nulls)
 
 
 @settings(max_examples=75, deadline=None)
 @given(cases(), st.booleans(), st.data())
-def test_what_comes_back_is_what_sqlalchemy_returns(case: Case, entities: bool, data):
-    attributes = [getattr(case.Thing, key) for key in case.Thing.__mapper__.columns.keys()]  # noqa: SIM118
+def test_what_comes_back_is_what_sqlalchemy_returns(
+    case: Case, entities: bool, data: st.DataObject
+) -> None:
+    attributes = [getattr(case.Thing, key) for key, _ in case.Thing.__mapper__.columns.items()]
     some = data.draw(st.lists(st.sampled_from(attributes), min_size=1, max_size=4))
     returning = [case.Thing, *some[1:]] if entities else some
     with databases(case.Thing) as oracle:
@@ -141,14 +145,16 @@ UNIQUE = st.integers(0, 400)
 
 @settings(max_examples=75, deadline=None)
 @given(st.lists(st.tuples(UNIQUE, st.integers(-1, 30)), max_size=12), st.sampled_from(SIZES[:-3]))
-def test_the_first_bad_row_is_named_and_nothing_is_left(tail, size):
+def test_the_first_bad_row_is_named_and_nothing_is_left(
+    tail: list[tuple[int, int]], size: int
+) -> None:
     """The oracle is SQLAlchemy, row by row."""
     Thing = model(
         a=Column(Integer, unique=True),
         b=Column(Integer, CheckConstraint("b >= 0")),
         c=Column(String, nullable=False),
     )
-    rows = [{"a": i, "b": i, "c": "x"} for i in range(size)]
+    rows: list[dict[str, Any]] = [{"a": i, "b": i, "c": "x"} for i in range(size)]
     rows += [{"a": a, "b": b, "c": "x" if b % 7 else None} for a, b in tail]
     with databases(Thing) as oracle:
         bad = first_bad_row(oracle, Thing, rows)
@@ -180,9 +186,17 @@ def first_bad_row(oracle: Oracle, Thing: Any, rows: list[dict[str, Any]]) -> int
 
 @settings(max_examples=300, deadline=None)
 @given(st.dates(), st.times(), st.datetimes(), st.uuids(), st.floats(allow_nan=False), st.text())
-def test_values_of_every_kind_survive(day, time, moment, key, number, name):
+def test_values_of_every_kind_survive(
+    day: date, time: time, moment: datetime, key: uuid.UUID, number: float, name: str
+) -> None:
     """Without the oracle, so that more values are tried."""
-    values = {"day": day, "time": time, "moment": moment, "key": key, "number": number}
+    values: dict[str, Any] = {
+        "day": day,
+        "time": time,
+        "moment": moment,
+        "key": key,
+        "number": number,
+    }
     if not any("\ud800" <= character <= "\udfff" for character in name):
         values["name"] = name
     with Session(ENGINE) as session:
@@ -202,9 +216,9 @@ Kinds = model(
 ENGINE = BACKENDS["sqlite-memory"].engine(Path(), "kinds")
 
 
-def setup_module():
+def setup_module() -> None:
     Kinds.metadata.create_all(ENGINE)
 
 
-def teardown_module():
+def teardown_module() -> None:
     ENGINE.dispose()

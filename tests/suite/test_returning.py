@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -25,14 +26,16 @@ from sqlalchemy import (
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     Bundle,
+    DeclarativeBase,
+    Mapped,
     Session,
     aliased,
     column_property,
     composite,
-    declarative_base,
     deferred,
     joinedload,
     load_only,
+    mapped_column,
     relationship,
     selectinload,
     undefer,
@@ -41,16 +44,24 @@ from sqlalchemy.orm import (
 import fastbulk
 from oracle import comparable, model
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def thing():
+    from sqlalchemy import Dialect, Engine
+
+    from fastbulk import Result
+    from oracle import WithTables
+
+
+def thing() -> Any:
     return model(name=Column("the name", String), size=Column(Integer, server_default="7"))
 
 
-def rows(count=3):
+def rows(count: int = 3) -> list[dict[str, Any]]:
     return [{"name": f"n{i}"} for i in range(count)]
 
 
-ENTRIES = {
+ENTRIES: dict[str, Callable[[Any], Any]] = {
     "attribute": lambda T: T.id,
     "a list of one": lambda T: [T.name],
     "attributes": lambda T: [T.size, T.id, T.name],
@@ -71,13 +82,13 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("entries", ENTRIES.values(), ids=ENTRIES.keys())
-def test_what_sqlalchemy_returns(oracle, entries):
+def test_what_sqlalchemy_returns(oracle: WithTables, entries: Callable[[Any], Any]) -> None:
     Thing = thing()
     oracle(Thing).check(Thing, rows(), returning=entries(Thing))
 
 
 @pytest.mark.parametrize("name", [name for name in ENTRIES if "class" not in name])
-def test_what_sqlalchemy_returns_through_a_connection(oracle, name):
+def test_what_sqlalchemy_returns_through_a_connection(oracle: WithTables, name: str) -> None:
     Thing = thing()
     databases = oracle(Thing)
     with databases.ours.begin() as connection:
@@ -87,22 +98,25 @@ def test_what_sqlalchemy_returns_through_a_connection(oracle, name):
     assert ours == databases.by_sqlalchemy(Thing, rows(), returning=ENTRIES[name](Thing))
 
 
-def test_the_methods_of_a_result(session):
+def test_the_methods_of_a_result(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
 
-    def returned(*entries):
+    def returned(*entries: Any) -> Result:
         return fastbulk.insert(session, Thing, rows(), returning=list(entries))
 
     assert returned(Thing.id).scalars().all() == [1, 2, 3]
     assert returned(Thing.id).first() == (4,)
     assert [row.name for row in returned(Thing.id, Thing.name)] == ["n0", "n1", "n2"]
-    assert returned(Thing.id, Thing.name).mappings().first() == {"id": 10, "name": "n0"}
+    mapping = returned(Thing.id, Thing.name).mappings().first()
+    assert mapping is not None
+    assert dict(mapping) == {"id": 10, "name": "n0"}
     assert returned(Thing.size).unique().all() == [(7,)]
     assert returned(Thing.id, Thing.name).columns("name").all() == [("n0",), ("n1",), ("n2",)]
     assert [len(part) for part in returned(Thing.id).partitions(2)] == [2, 1]
     assert returned(Thing.id, Thing.name).scalars("name").all() == ["n0", "n1", "n2"]
     row = returned(Thing.id, Thing.name).first()
+    assert row is not None
     assert row._mapping[Thing.name] == row.name == row[1] == "n0"
     with pytest.raises(exc.MultipleResultsFound):
         returned(Thing.id).one()
@@ -110,7 +124,7 @@ def test_the_methods_of_a_result(session):
     assert frozen().all() == frozen().all() == [("n0",), ("n1",), ("n2",)]
 
 
-def test_without_returning_there_are_no_rows(session):
+def test_without_returning_there_are_no_rows(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     result = fastbulk.insert(session, Thing, rows())
@@ -121,14 +135,14 @@ def test_without_returning_there_are_no_rows(session):
         result.scalars().first()
 
 
-def test_rowcount_with_returning(session):
+def test_rowcount_with_returning(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     assert fastbulk.insert(session, Thing, rows(250), returning=Thing.id).rowcount == 250
 
 
 @pytest.mark.parametrize("count", [1, 10, 101, 3_205, 45_000])
-def test_the_order_is_that_of_the_rows(session, count):
+def test_the_order_is_that_of_the_rows(session: Session, count: int) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     names = [f"{i * 7919 % count}" for i in range(count)]
@@ -138,7 +152,7 @@ def test_the_order_is_that_of_the_rows(session, count):
     assert result.all() == [(name, i + 1) for i, name in enumerate(names)]
 
 
-def test_the_order_with_given_keys_is_that_of_the_rows(session):
+def test_the_order_with_given_keys_is_that_of_the_rows(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     keys = [1_000_000 - i * 7919 % 5_003 for i in range(5_000)]
@@ -151,7 +165,7 @@ def test_the_order_with_given_keys_is_that_of_the_rows(session):
 
 
 @pytest.mark.only("sqlite")
-def test_the_order_where_the_greatest_key_is_taken(session):
+def test_the_order_where_the_greatest_key_is_taken(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     session.execute(insert(Thing), [{"id": 2**63 - 1}])
@@ -163,30 +177,30 @@ def test_the_order_where_the_greatest_key_is_taken(session):
     ).all() == sorted(returned, key=lambda row: row.id)
 
 
-class Shouting(TypeDecorator):
+class Shouting(TypeDecorator[Any]):
     impl = String
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return value and value.lower()
 
-    def process_result_value(self, value, dialect):
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         return value and value.upper()
 
 
-def test_values_come_through_their_types(oracle):
+def test_values_come_through_their_types(oracle: WithTables) -> None:
     Thing = model(name=Column(Shouting), day=Column(Date), data=Column(JSON))
     given = [{"name": "a", "day": date(2020, 1, 2), "data": {"b": 1}}, {}]
     oracle(Thing).check(Thing, given, returning=[Thing.name, Thing.day, Thing.data])
     oracle(Thing).check(Thing, given, returning=Thing)
 
 
-def test_a_result_processor_that_raises(session):
-    class Broken(TypeDecorator):
+def test_a_result_processor_that_raises(session: Session) -> None:
+    class Broken(TypeDecorator[Any]):
         impl = String
         cache_ok = True
 
-        def process_result_value(self, value, dialect):
+        def process_result_value(self, value: Any, dialect: Dialect) -> None:
             raise LookupError(value)
 
     Thing = model(name=Column(Broken))
@@ -195,8 +209,9 @@ def test_a_result_processor_that_raises(session):
         fastbulk.insert(session, Thing, rows(), returning=Thing.name)
 
 
-def test_expressions_of_the_mapping(oracle):
-    Base = declarative_base()
+def test_expressions_of_the_mapping(oracle: WithTables) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Thing(Base):
         __tablename__ = "thing"
@@ -205,7 +220,7 @@ def test_expressions_of_the_mapping(oracle):
         doubled = column_property(id * 2)
 
         @hybrid_property
-        def label(self):
+        def label(self) -> Any:
             return self.name + "!"
 
     oracle(Thing).check(Thing, rows(), returning=[Thing.label, Thing.doubled, Thing.id])
@@ -218,7 +233,7 @@ class Point:
     y: int
 
 
-def test_a_composite(oracle):
+def test_a_composite(oracle: WithTables) -> None:
     Thing = model(
         x=Column("px", Integer), y=Column("py", Integer), point=composite(Point, "x", "y")
     )
@@ -227,7 +242,7 @@ def test_a_composite(oracle):
     oracle(Thing).check(Thing, given, returning=Thing)
 
 
-def test_entities_are_persistent_and_hold_what_the_database_made(session):
+def test_entities_are_persistent_and_hold_what_the_database_made(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     things = fastbulk.insert(session, Thing, rows(500), returning=Thing).scalars().all()
@@ -244,7 +259,7 @@ def test_entities_are_persistent_and_hold_what_the_database_made(session):
     assert session.scalar(text('SELECT "the name" FROM thing WHERE id = 1')) == "changed"
 
 
-def test_entities_outlive_the_result_only_where_they_are_held(session):
+def test_entities_outlive_the_result_only_where_they_are_held(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     first = fastbulk.insert(session, Thing, rows(), returning=Thing).scalars().first()
@@ -252,12 +267,14 @@ def test_entities_outlive_the_result_only_where_they_are_held(session):
 
 
 @pytest.mark.parametrize("populate_existing", [False, True])
-def test_an_object_that_the_session_has_already(oracle, populate_existing):
+def test_an_object_that_the_session_has_already(
+    oracle: WithTables, populate_existing: bool
+) -> None:
     Thing = thing()
     databases = oracle(Thing)
     options = {"populate_existing": True} if populate_existing else {}
 
-    def outcome(engine, insert_again):
+    def outcome(engine: Engine, insert_again: Callable[[Session], Any]) -> tuple[str, int]:
         with Session(engine) as session:
             known = Thing(id=1, name="old", size=1)
             session.add(known)
@@ -267,12 +284,12 @@ def test_an_object_that_the_session_has_already(oracle, populate_existing):
             assert found is known
             return found.name, found.size
 
-    def ours(session):
+    def ours(session: Session) -> Any:
         given = [{"id": 1, "name": "new"}]
         result = fastbulk.insert(session, Thing, given, returning=Thing, execution_options=options)
         return result.scalars().one()
 
-    def theirs(session):
+    def theirs(session: Session) -> Any:
         statement = insert(Thing).returning(Thing)
         given = [{"id": 1, "name": "new"}]
         return session.scalars(statement, given, execution_options=options).one()
@@ -282,8 +299,9 @@ def test_an_object_that_the_session_has_already(oracle, populate_existing):
     assert outcome(databases.ours, ours) == expected
 
 
-def family():
-    Base = declarative_base()
+def family() -> tuple[Any, Any]:
+    class Base(DeclarativeBase):
+        pass
 
     class Parent(Base):
         __tablename__ = "parent"
@@ -295,13 +313,13 @@ def family():
     class Child(Base):
         __tablename__ = "child"
         id = Column(Integer, primary_key=True)
-        parent_id = Column(ForeignKey(Parent.id))
+        parent_id: Mapped[int | None] = mapped_column(ForeignKey(Parent.id))
         parent = relationship(Parent, back_populates="children")
 
     return Parent, Child
 
 
-OPTIONS = {
+OPTIONS: dict[str, Callable[[Any], Any]] = {
     "none": lambda P: [],
     "load_only": lambda P: [load_only(P.name)],
     "selectinload": lambda P: [selectinload(P.children)],
@@ -310,13 +328,13 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_loader_options_of_entities(oracle, options):
+def test_loader_options_of_entities(oracle: WithTables, options: Callable[[Any], Any]) -> None:
     Parent, _ = family()
     given = [{"name": "a", "note": "x"}, {"name": "b"}]
     oracle(Parent).check(Parent, given, returning=Parent, options=options(Parent))
 
 
-def test_selectinload_loads_at_once(session):
+def test_selectinload_loads_at_once(session: Session) -> None:
     Parent, Child = family()
     Parent.metadata.create_all(session.connection())
     fastbulk.insert(session, Parent, [{"name": "a"}, {"name": "b"}])
@@ -331,7 +349,7 @@ def test_selectinload_loads_at_once(session):
     assert statements == []
 
 
-def test_options_that_dml_does_not_take_warn_as_sqlalchemy_does(oracle):
+def test_options_that_dml_does_not_take_warn_as_sqlalchemy_does(oracle: WithTables) -> None:
     Parent, _ = family()
     databases = oracle(Parent)
     arguments = {"returning": Parent, "options": [joinedload(Parent.children)]}
@@ -341,7 +359,7 @@ def test_options_that_dml_does_not_take_warn_as_sqlalchemy_does(oracle):
         databases.by_fastbulk(Parent, [{"name": "a"}], **arguments)
 
 
-def test_a_lazy_relationship_of_a_returned_entity_loads(session):
+def test_a_lazy_relationship_of_a_returned_entity_loads(session: Session) -> None:
     Parent, Child = family()
     Parent.metadata.create_all(session.connection())
     parent = fastbulk.insert(session, Parent, [{"name": "a"}], returning=Parent).scalars().one()
@@ -349,7 +367,7 @@ def test_a_lazy_relationship_of_a_returned_entity_loads(session):
     assert [child.parent for child in parent.children] == [parent, parent]
 
 
-def test_events_of_loaded_entities(oracle):
+def test_events_of_loaded_entities(oracle: WithTables) -> None:
     Thing = thing()
     seen = []
     event.listen(Thing, "load", lambda target, context: seen.append(("load", target.name)))
@@ -362,7 +380,7 @@ def test_events_of_loaded_entities(oracle):
     assert ours == seen == [("load", "n0"), ("load", "n1"), ("load", "n2")]
 
 
-def test_entities_need_a_session(engine):
+def test_entities_need_a_session(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     with pytest.raises(exc.InvalidRequestError, match="needs a Session"):
@@ -374,7 +392,7 @@ def test_entities_need_a_session(engine):
 
 
 @pytest.mark.parametrize("entry", ["name", object(), int], ids=repr)
-def test_what_cannot_be_returned(session, entry):
+def test_what_cannot_be_returned(session: Session, entry: Any) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     with pytest.raises(exc.ArgumentError):
@@ -383,7 +401,7 @@ def test_what_cannot_be_returned(session, entry):
 
 
 @pytest.mark.parametrize("entry", [aliased, lambda Thing: aliased(Thing).id])
-def test_an_alias_cannot_be_returned(session, entry):
+def test_an_alias_cannot_be_returned(session: Session, entry: Callable[[Any], Any]) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     with pytest.raises(exc.ArgumentError, match="alias of thing"):
@@ -391,7 +409,7 @@ def test_an_alias_cannot_be_returned(session, entry):
     assert session.scalars(select(Thing.id)).all() == []
 
 
-def test_a_column_of_another_table_cannot_be_returned(session):
+def test_a_column_of_another_table_cannot_be_returned(session: Session) -> None:
     Parent, Child = family()
     Parent.metadata.create_all(session.connection())
     with pytest.raises(exc.ArgumentError, match="child"):
@@ -399,7 +417,7 @@ def test_a_column_of_another_table_cannot_be_returned(session):
     assert session.scalars(select(Parent.id)).all() == []
 
 
-def test_an_empty_list_returns_no_rows(session):
+def test_an_empty_list_returns_no_rows(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     with pytest.raises(exc.ResourceClosedError):

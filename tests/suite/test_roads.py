@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -26,14 +27,23 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy.orm import DeclarativeBase, Session
 
 import fastbulk
 from fastbulk.errors import EncodingError, RangeError
 from oracle import FORMS, LOADS_EXTENSIONS, error_of, model, place
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
-def thing():
+    from sqlalchemy import Engine
+
+    from fastbulk import Result
+    from oracle import Form, Oracle
+
+
+def thing() -> Any:
     return model(
         name=Column(String, default="d"),
         size=Column("the size", Integer),
@@ -46,22 +56,22 @@ def thing():
 
 
 @pytest.mark.only("sqlite")
-def test_a_connection_with_the_function_goes_natively(session):
+def test_a_connection_with_the_function_goes_natively(session: Session) -> None:
     road = fastbulk.explain(session, thing())
     assert (road.name, road.backend, road.driver) == ("native", "sqlite", "pysqlite")
     assert road.refused == {}
-    assert road.sql.startswith('INSERT INTO thing (id, name, "the size", data')
+    assert str(road.sql).startswith('INSERT INTO thing (id, name, "the size", data')
 
 
 @pytest.mark.only("sqlite")
-def test_explain_with_returning(session):
+def test_explain_with_returning(session: Session) -> None:
     Thing = thing()
     road = fastbulk.explain(session, Thing, returning=[Thing.id, Thing.size])
-    assert road.sql.endswith(' RETURNING id, "the size"')
+    assert str(road.sql).endswith(' RETURNING id, "the size"')
 
 
 @pytest.mark.only("sqlite")
-def test_the_result_tells_the_road_that_was_explained(session):
+def test_the_result_tells_the_road_that_was_explained(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     rows = [{"name": "a"}]
@@ -74,13 +84,13 @@ def test_the_result_tells_the_road_that_was_explained(session):
 
 
 @pytest.mark.only("sqlite")
-def test_a_road_reads_as_text(session):
+def test_a_road_reads_as_text(session: Session) -> None:
     text = str(fastbulk.explain(session, thing()))
     assert text.splitlines()[0] == "native on sqlite+pysqlite"
     assert "INSERT INTO thing" in text
 
 
-def test_explain_reads_no_rows_and_sends_none(session):
+def test_explain_reads_no_rows_and_sends_none(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     statements = []
@@ -91,22 +101,25 @@ def test_explain_reads_no_rows_and_sends_none(session):
     assert statements == []
 
 
-def test_explain_knows_no_other_verb(session):
+def test_explain_knows_no_other_verb(session: Session) -> None:
+    verb: Any = "upsert"
     with pytest.raises(exc.ArgumentError, match="verb"):
-        fastbulk.explain(session, thing(), verb="upsert")
+        fastbulk.explain(session, thing(), verb=verb)
 
 
-def test_explain_tells_what_is_wrong_with_its_arguments(session, engine):
+def test_explain_tells_what_is_wrong_with_its_arguments(session: Session, engine: Engine) -> None:
     with pytest.raises(exc.ArgumentError, match="mapped class"):
         fastbulk.explain(session, int)
+    target: Any = None
     with pytest.raises(exc.ArgumentError, match="Session"):
-        fastbulk.explain(None, thing())
+        fastbulk.explain(target, thing())
     with pytest.raises(exc.InvalidRequestError, match="needs a Session"):
         fastbulk.explain(engine, Thing := thing(), returning=Thing)
 
 
-def test_several_tables_go_by_sqlalchemy(session):
-    Base = declarative_base()
+def test_several_tables_go_by_sqlalchemy(session: Session) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Parent(Base):
         __tablename__ = "parent"
@@ -121,7 +134,7 @@ def test_several_tables_go_by_sqlalchemy(session):
     assert "Child is mapped to several tables (parent, child)" in road.refused["native"]
 
 
-def test_a_default_without_literal_form_goes_by_sqlalchemy(session):
+def test_a_default_without_literal_form_goes_by_sqlalchemy(session: Session) -> None:
     Thing = model(value=Column(JSON, default=func.json(bindparam("b", [1], type_=JSON))))
     road = fastbulk.explain(session, Thing)
     assert road.name == "sqlalchemy"
@@ -137,7 +150,7 @@ ROWS = [
 ]
 
 
-def test_a_connection_without_the_function_goes_by_executemany(before_import):
+def test_a_connection_without_the_function_goes_by_executemany(before_import: Oracle) -> None:
     Thing = thing()
     before_import.create(Thing)
     before_import.check(Thing, ROWS, road="executemany")
@@ -146,19 +159,19 @@ def test_a_connection_without_the_function_goes_by_executemany(before_import):
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-def test_every_form_of_rows_goes_by_executemany(before_import, form):
+def test_every_form_of_rows_goes_by_executemany(before_import: Oracle, form: Form) -> None:
     Thing = thing()
     before_import.create(Thing)
     before_import.check(Thing, ROWS, form=form, road="executemany")
 
 
-def test_rows_of_nothing_go_by_executemany(before_import):
+def test_rows_of_nothing_go_by_executemany(before_import: Oracle) -> None:
     Thing = model()
     before_import.create(Thing)
     before_import.check(Thing, [{}, {}, {"id": 5}, {}, {}], road="executemany")
 
 
-def test_many_rows_go_by_executemany(before_import):
+def test_many_rows_go_by_executemany(before_import: Oracle) -> None:
     Thing = thing()
     before_import.create(Thing)
     rows = [{"name": str(i), "size": i if i % 3 else None} for i in range(45_000)]
@@ -169,26 +182,26 @@ def test_many_rows_go_by_executemany(before_import):
     assert found == [(row["name"], row["size"]) for row in rows]
 
 
-def test_returning_without_the_function_goes_by_sqlalchemy(before_import):
+def test_returning_without_the_function_goes_by_sqlalchemy(before_import: Oracle) -> None:
     Thing = thing()
     before_import.create(Thing)
     before_import.check(Thing, ROWS, returning=[Thing.id, Thing.name], road="sqlalchemy")
     before_import.check(Thing, [{"name": "x"}], returning=Thing, road="sqlalchemy")
 
 
-def test_sql_defaults_without_the_function_go_by_sqlalchemy(before_import):
+def test_sql_defaults_without_the_function_go_by_sqlalchemy(before_import: Oracle) -> None:
     Thing = model(name=Column(String, default=func.upper("x")), size=Column(Integer))
     before_import.create(Thing)
     before_import.check(Thing, [{}, {"name": "y"}, {"size": 1}], road="sqlalchemy")
 
 
-def test_computed_columns_without_the_function(before_import):
+def test_computed_columns_without_the_function(before_import: Oracle) -> None:
     Thing = model(size=Column(Integer), twice=Column(Integer, Computed("size * 2")))
     before_import.create(Thing)
     before_import.check(Thing, [{"size": 1}, {"size": 2}], road="executemany")
 
 
-def test_executemany_is_all_or_nothing(before_import):
+def test_executemany_is_all_or_nothing(before_import: Oracle) -> None:
     Thing = model(name=Column(String, nullable=False))
     before_import.create(Thing)
     with Session(before_import.ours) as session:
@@ -209,7 +222,9 @@ def test_executemany_is_all_or_nothing(before_import):
         (Date, "x", exc.StatementError),
     ],
 )
-def test_executemany_names_the_row_of_a_wrong_value(before_import, value_type, value, kind):
+def test_executemany_names_the_row_of_a_wrong_value(
+    before_import: Oracle, value_type: Any, value: Any, kind: Any
+) -> None:
     Thing = model(value=Column(value_type))
     before_import.create(Thing)
     rows = [{}, {"value": value}]
@@ -218,7 +233,7 @@ def test_executemany_names_the_row_of_a_wrong_value(before_import, value_type, v
     assert place(error) == (1, "value", value)
 
 
-def test_executemany_names_the_row_of_a_wrong_value_among_many(before_import):
+def test_executemany_names_the_row_of_a_wrong_value_among_many(before_import: Oracle) -> None:
     Thing = model(value=Column(Integer), name=Column(String))
     before_import.create(Thing)
     rows = [{"value": i, "name": "x"} for i in range(30_000)]
@@ -227,7 +242,7 @@ def test_executemany_names_the_row_of_a_wrong_value_among_many(before_import):
     assert place(error) == (25_000, "name", "\udfff")
 
 
-def test_executemany_names_the_row_that_the_database_refuses(before_import):
+def test_executemany_names_the_row_that_the_database_refuses(before_import: Oracle) -> None:
     Thing = model(name=Column(String, unique=True))
     before_import.create(Thing)
     rows = [{"name": str(i % 300)} for i in range(400)]
@@ -236,12 +251,12 @@ def test_executemany_names_the_row_that_the_database_refuses(before_import):
 
 
 @pytest.mark.parametrize("returns", [False, True])
-def test_a_driver_that_is_not_known(tmp_path, returns):
+def test_a_driver_that_is_not_known(tmp_path: Path, returns: bool) -> None:
     """aiosqlite stands for it: no native code, no loss, the caller's transaction."""
     pytest.importorskip("aiosqlite")
     Thing = model(name=Column(String, nullable=False))
 
-    async def load():
+    async def load() -> Sequence[str]:
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
         async with engine.begin() as connection:
             await connection.run_sync(Thing.metadata.create_all)
@@ -256,13 +271,13 @@ def test_a_driver_that_is_not_known(tmp_path, returns):
         await engine.dispose()
         return found
 
-    def insert(session, rows):
+    def insert(session: Session, rows: list[dict[str, Any]]) -> Result:
         return fastbulk.insert(session, Thing, rows, returning=Thing.id if returns else None)
 
     assert asyncio.run(load()) == ["x"] * 3
 
 
-def test_sqlalchemy_is_all_or_nothing(before_import):
+def test_sqlalchemy_is_all_or_nothing(before_import: Oracle) -> None:
     Thing = model(name=Column(String, nullable=False))
     before_import.create(Thing)
     with Session(before_import.ours) as session:
@@ -273,7 +288,7 @@ def test_sqlalchemy_is_all_or_nothing(before_import):
         assert session.scalars(select(Thing.name)).all() == ["before"]
 
 
-def test_errors_of_sqlalchemys_road_have_the_same_attributes(before_import):
+def test_errors_of_sqlalchemys_road_have_the_same_attributes(before_import: Oracle) -> None:
     Thing = model(name=Column(String, nullable=False))
     before_import.create(Thing)
     rows = [{"name": None}]
@@ -283,7 +298,7 @@ def test_errors_of_sqlalchemys_road_have_the_same_attributes(before_import):
     assert error.value is None
 
 
-def test_a_connection_that_is_older_than_the_import(tmp_path):
+def test_a_connection_that_is_older_than_the_import(tmp_path: Path) -> None:
     """In a process of its own: there fastbulk is imported last."""
     program = f"""
         from sqlalchemy import Column, Integer, String, create_engine, select
@@ -318,13 +333,13 @@ def test_a_connection_that_is_older_than_the_import(tmp_path):
 
 
 @pytest.mark.only("sqlite")
-def test_the_function_runs_no_job_that_is_not_waiting(session):
+def test_the_function_runs_no_job_that_is_not_waiting(session: Session) -> None:
     with pytest.raises(exc.DBAPIError, match="no such job"):
         session.connection().exec_driver_sql("SELECT fastbulk_run(1)")
 
 
 @pytest.mark.only("sqlite")
-def test_the_function_cannot_be_called_from_a_view(session):
+def test_the_function_cannot_be_called_from_a_view(session: Session) -> None:
     connection = session.connection()
     connection.exec_driver_sql("CREATE VIEW v AS SELECT fastbulk_run(1)")
     with pytest.raises(exc.OperationalError, match="unsafe use of fastbulk_run"):

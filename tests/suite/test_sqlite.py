@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -21,20 +22,23 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy.orm import DeclarativeBase, Session
 
 import fastbulk
 from oracle import Oracle, error_of, model, place
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.only("sqlite")
 
 
 @pytest.fixture
-def sqlite(databases):
+def sqlite(databases: Oracle) -> Oracle:
     return databases
 
 
-def conflicting(clause):
+def conflicting(clause: str) -> Any:
     return model(
         name=Column(String),
         size=Column(Integer),
@@ -47,7 +51,7 @@ ROWS = [{"name": "a", "size": 1}, {"name": "b", "size": 2}, {"name": "a", "size"
 
 @pytest.mark.parametrize("clause", ["REPLACE", "IGNORE"])
 @pytest.mark.parametrize("count", [3, 400, 3_100])
-def test_rows_that_replace_or_give_way(sqlite, clause, count):
+def test_rows_that_replace_or_give_way(sqlite: Oracle, clause: str, count: int) -> None:
     Thing = conflicting(clause)
     sqlite.create(Thing)
     rows = [{"name": str(i % 200), "size": i} for i in range(count)]
@@ -55,20 +59,20 @@ def test_rows_that_replace_or_give_way(sqlite, clause, count):
 
 
 @pytest.mark.parametrize("count", [2, 60, 300, 3_100])
-def test_the_keys_of_rows_that_replace(sqlite, count):
+def test_the_keys_of_rows_that_replace(sqlite: Oracle, count: int) -> None:
     Thing = conflicting("REPLACE")
     sqlite.create(Thing)
     rows = [{"name": str(i * 7 % 250), "size": i} for i in range(count)]
     sqlite.check(Thing, rows, returning=Thing.id)
 
 
-def test_the_rowcount_of_rows_that_give_way(sqlite):
+def test_the_rowcount_of_rows_that_give_way(sqlite: Oracle) -> None:
     Thing = conflicting("IGNORE")
     sqlite.create(Thing)
     assert fastbulk.insert(sqlite.ours, Thing, ROWS).rowcount == 2
 
 
-def test_rows_that_replace_come_back(sqlite):
+def test_rows_that_replace_come_back(sqlite: Oracle) -> None:
     Thing = conflicting("REPLACE")
     sqlite.create(Thing)
     with Session(sqlite.ours) as session:
@@ -77,7 +81,7 @@ def test_rows_that_replace_come_back(sqlite):
         assert session.execute(select(Thing.name, Thing.size)).all() == [("b", 2), ("a", 3)]
 
 
-def test_rows_that_give_way_cannot_come_back(sqlite):
+def test_rows_that_give_way_cannot_come_back(sqlite: Oracle) -> None:
     Thing = conflicting("IGNORE")
     sqlite.create(Thing)
     with Session(sqlite.ours) as session:
@@ -89,7 +93,7 @@ def test_rows_that_give_way_cannot_come_back(sqlite):
 
 @pytest.mark.parametrize("clause", ["FAIL", "ABORT"])
 @pytest.mark.parametrize("count", [0, 300, 45_000])
-def test_a_refused_row_undoes_the_call_and_no_more(sqlite, clause, count):
+def test_a_refused_row_undoes_the_call_and_no_more(sqlite: Oracle, clause: str, count: int) -> None:
     Thing = conflicting(clause)
     sqlite.create(Thing)
     with Session(sqlite.ours) as session:
@@ -101,7 +105,7 @@ def test_a_refused_row_undoes_the_call_and_no_more(sqlite, clause, count):
 
 
 @pytest.mark.parametrize("count", [0, 300, 45_000])
-def test_a_refused_row_that_rolls_the_transaction_back(sqlite, count):
+def test_a_refused_row_that_rolls_the_transaction_back(sqlite: Oracle, count: int) -> None:
     Thing = conflicting("ROLLBACK")
     sqlite.create(Thing)
     with Session(sqlite.ours) as session:
@@ -117,7 +121,7 @@ def test_a_refused_row_that_rolls_the_transaction_back(sqlite, count):
         assert session.scalars(select(Thing.name)).all() == ["later"]
 
 
-def test_a_null_that_its_column_replaces_by_the_default(sqlite):
+def test_a_null_that_its_column_replaces_by_the_default(sqlite: Oracle) -> None:
     Thing = model(
         name=Column(
             String, nullable=False, server_default="d", sqlite_on_conflict_not_null="REPLACE"
@@ -130,8 +134,9 @@ def test_a_null_that_its_column_replaces_by_the_default(sqlite):
     sqlite.check(Thing, rows, render_nulls=True, returning=Thing.name)
 
 
-def with_trigger(sqlite, *triggers):
-    Base = declarative_base()
+def with_trigger(sqlite: Oracle, *triggers: str) -> tuple[Any, Any]:
+    class Base(DeclarativeBase):
+        pass
 
     class Thing(Base):
         __tablename__ = "thing"
@@ -163,7 +168,7 @@ CHANGING = (
 )
 
 
-def test_a_trigger_that_drops_rows(sqlite):
+def test_a_trigger_that_drops_rows(sqlite: Oracle) -> None:
     Thing, _ = with_trigger(sqlite, IGNORING)
     rows = [{"name": "a"}, {"name": "skip"}, {"name": "b"}] * 100
     sqlite.check(Thing, rows)
@@ -172,7 +177,7 @@ def test_a_trigger_that_drops_rows(sqlite):
 
 
 @pytest.mark.parametrize("count", [3, 300, 45_000])
-def test_a_trigger_that_drops_rows_that_should_come_back(sqlite, count):
+def test_a_trigger_that_drops_rows_that_should_come_back(sqlite: Oracle, count: int) -> None:
     Thing, _ = with_trigger(sqlite, IGNORING)
     with Session(sqlite.ours) as session:
         session.execute(insert(Thing), [{"name": "before"}])
@@ -185,19 +190,19 @@ def test_a_trigger_that_drops_rows_that_should_come_back(sqlite, count):
 
 
 @pytest.mark.parametrize("count", [3, 300, 3_100])
-def test_a_trigger_that_inserts_elsewhere(sqlite, count):
+def test_a_trigger_that_inserts_elsewhere(sqlite: Oracle, count: int) -> None:
     Thing, _ = with_trigger(sqlite, LOGGING)
     sqlite.check(Thing, [{"name": f"n{i}"} for i in range(count)], returning=Thing.id)
 
 
-def test_rows_that_a_trigger_inserts_are_not_counted(sqlite):
+def test_rows_that_a_trigger_inserts_are_not_counted(sqlite: Oracle) -> None:
     Thing, Log = with_trigger(sqlite, LOGGING)
     with Session(sqlite.ours) as session:
         assert fastbulk.insert(session, Thing, [{"name": "n"}] * 300).rowcount == 300
         assert len(session.scalars(select(Log.id)).all()) == 300
 
 
-def test_a_trigger_that_fails_names_the_row(sqlite):
+def test_a_trigger_that_fails_names_the_row(sqlite: Oracle) -> None:
     Thing, Log = with_trigger(sqlite, LOGGING)
     with Session(sqlite.ours) as session:
         session.add(Log(name="n240"))
@@ -210,7 +215,9 @@ def test_a_trigger_that_fails_names_the_row(sqlite):
 
 @pytest.mark.parametrize("action", ["ABORT", "FAIL"])
 @pytest.mark.parametrize("count", [1, 2, 60, 300])
-def test_what_a_trigger_did_before_it_raised_is_undone(sqlite, action, count):
+def test_what_a_trigger_did_before_it_raised_is_undone(
+    sqlite: Oracle, action: str, count: int
+) -> None:
     late = (
         "CREATE TRIGGER late AFTER INSERT ON thing BEGIN "
         "INSERT INTO log (name) VALUES (NEW.name); "
@@ -226,7 +233,7 @@ def test_what_a_trigger_did_before_it_raised_is_undone(sqlite, action, count):
 
 
 @pytest.mark.parametrize("count", [1, 2, 60, 300])
-def test_what_a_trigger_did_before_it_dropped_the_row_is_undone(sqlite, count):
+def test_what_a_trigger_did_before_it_dropped_the_row_is_undone(sqlite: Oracle, count: int) -> None:
     noting = (
         "CREATE TRIGGER drop_row BEFORE INSERT ON thing WHEN NEW.name = 'skip' BEGIN "
         "INSERT INTO log (name) VALUES (NEW.name); SELECT RAISE(IGNORE); END"
@@ -242,7 +249,9 @@ def test_what_a_trigger_did_before_it_dropped_the_row_is_undone(sqlite, count):
 
 @pytest.mark.parametrize("count", [1, 10, 60, 300])
 @pytest.mark.parametrize("columns", [["id"], ["id", "name"]])
-def test_a_trigger_that_inserts_into_the_same_table(sqlite, count, columns):
+def test_a_trigger_that_inserts_into_the_same_table(
+    sqlite: Oracle, count: int, columns: list[str]
+) -> None:
     doubling = (
         "CREATE TRIGGER double AFTER INSERT ON thing WHEN NEW.name NOT LIKE '%+' BEGIN "
         "INSERT INTO thing (name) VALUES (NEW.name || '+'); END"
@@ -253,7 +262,7 @@ def test_a_trigger_that_inserts_into_the_same_table(sqlite, count, columns):
 
 
 @pytest.mark.parametrize("count", [1, 10, 60, 300])
-def test_a_trigger_that_changes_the_key(sqlite, count):
+def test_a_trigger_that_changes_the_key(sqlite: Oracle, count: int) -> None:
     moving = (
         "CREATE TRIGGER move AFTER INSERT ON thing BEGIN "
         "UPDATE thing SET id = -NEW.id WHERE id = NEW.id; END"
@@ -263,7 +272,7 @@ def test_a_trigger_that_changes_the_key(sqlite, count):
 
 
 @pytest.mark.parametrize("action", ["ABORT", "FAIL", "ROLLBACK"])
-def test_a_trigger_that_raises(sqlite, action):
+def test_a_trigger_that_raises(sqlite: Oracle, action: str) -> None:
     refusing = (
         "CREATE TRIGGER refuse BEFORE INSERT ON thing WHEN NEW.name = 'bad' "
         f"BEGIN SELECT RAISE({action}, 'no bad things: CHECK constraint failed: x'); END"
@@ -272,21 +281,22 @@ def test_a_trigger_that_raises(sqlite, action):
     rows = [*[{"name": "n"}] * 150, {"name": "bad"}, {"name": "n"}]
     with Session(sqlite.ours) as session:
         error = error_of(lambda: fastbulk.insert(session, Thing, rows))
-        assert isinstance(error, exc.IntegrityError)
         assert "no bad things" in str(error.orig)
         assert error.column is None
         if action != "ROLLBACK":
             assert error.row == 150
+        assert isinstance(error, exc.IntegrityError)
         assert session.scalars(select(Thing.id)).all() == []
 
 
-def test_a_trigger_that_changes_the_row(sqlite):
+def test_a_trigger_that_changes_the_row(sqlite: Oracle) -> None:
     Thing, _ = with_trigger(sqlite, CHANGING)
     sqlite.check(Thing, [{"name": f"n{i}"} for i in range(150)], returning=[Thing.id, Thing.name])
 
 
-def test_a_view_that_takes_rows(sqlite):
-    Base = declarative_base()
+def test_a_view_that_takes_rows(sqlite: Oracle) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class View(Base):
         __tablename__ = "view"
@@ -302,7 +312,7 @@ def test_a_view_that_takes_rows(sqlite):
     sqlite.check(View, [{"name": f"n{i}"} for i in range(150)])
 
 
-def test_a_table_without_rowid(sqlite):
+def test_a_table_without_rowid(sqlite: Oracle) -> None:
     Thing = model(
         code=Column(String, primary_key=True),
         size=Column(Integer),
@@ -317,7 +327,7 @@ def test_a_table_without_rowid(sqlite):
     "key", ["INTEGER PRIMARY KEY", "INT PRIMARY KEY", "INTEGER PRIMARY KEY DESC"]
 )
 @pytest.mark.parametrize("count", [1, 10, 60, 300])
-def test_a_key_that_is_or_is_not_the_rowid(sqlite, key, count):
+def test_a_key_that_is_or_is_not_the_rowid(sqlite: Oracle, key: str, count: int) -> None:
     """Only the first is; the others are NULL where a row gives none."""
     Thing = model(name=Column(String))
     sqlite.execute(f"CREATE TABLE thing (id {key}, name TEXT)")
@@ -327,7 +337,7 @@ def test_a_key_that_is_or_is_not_the_rowid(sqlite, key, count):
 
 
 @pytest.mark.parametrize("count", [1, 10, 60, 300])
-def test_keys_after_a_gap(sqlite, count):
+def test_keys_after_a_gap(sqlite: Oracle, count: int) -> None:
     Thing = model(name=Column(String))
     sqlite.create(Thing)
     sqlite.check(Thing, [{"id": 1_000}, {"id": -5}])
@@ -335,7 +345,7 @@ def test_keys_after_a_gap(sqlite, count):
 
 
 @pytest.mark.parametrize("count", [1, 60, 300])
-def test_rows_of_a_table_that_deletes_by_trigger(sqlite, count):
+def test_rows_of_a_table_that_deletes_by_trigger(sqlite: Oracle, count: int) -> None:
     """REPLACE deletes; with `recursive_triggers` that fires triggers too."""
     for engine in (sqlite.ours, sqlite.theirs):
         event.listen(
@@ -353,7 +363,7 @@ def test_rows_of_a_table_that_deletes_by_trigger(sqlite, count):
     sqlite.check(Thing, rows, returning=Thing.id)
 
 
-def test_rows_that_refer_to_later_rows_are_refused_in_calls_of_any_size(sqlite):
+def test_rows_that_refer_to_later_rows_are_refused_in_calls_of_any_size(sqlite: Oracle) -> None:
     Thing = model(parent=Column(ForeignKey("thing.id")))
     sqlite.create(Thing)
     sqlite.check(Thing, [{"id": 1, "parent": 2}, {"id": 2, "parent": None}])
@@ -362,9 +372,10 @@ def test_rows_that_refer_to_later_rows_are_refused_in_calls_of_any_size(sqlite):
 
 
 @pytest.mark.parametrize("count", [500, 20_000])
-def test_rows_of_very_many_shapes(sqlite, count):
+def test_rows_of_very_many_shapes(sqlite: Oracle, count: int) -> None:
     """One statement for each: they may not all be kept."""
-    Thing = model(**{f"c{i}": Column(Integer, server_default=str(i)) for i in range(20)})
+    columns: dict[str, Any] = {f"c{i}": Column(Integer, server_default=str(i)) for i in range(20)}
+    Thing = model(**columns)
     sqlite.create(Thing)
     rows = [{f"c{i}": n for i in range(20) if n >> i % 15 & 1} for n in range(count)]
     if count == 500:
@@ -373,13 +384,13 @@ def test_rows_of_very_many_shapes(sqlite, count):
         assert fastbulk.insert(sqlite.ours, Thing, rows).rowcount == count
 
 
-def test_a_generated_key_that_is_never_used_again(sqlite):
+def test_a_generated_key_that_is_never_used_again(sqlite: Oracle) -> None:
     Thing = model(name=Column(String), args={"sqlite_autoincrement": True})
     sqlite.create(Thing)
     sqlite.check(Thing, [{"name": "a"}, {"id": 9}, {}], returning=Thing.id)
 
 
-def test_a_strict_table(sqlite):
+def test_a_strict_table(sqlite: Oracle) -> None:
     Thing = model(size=Column(Integer), other=Column(Integer))
     sqlite.execute("CREATE TABLE thing (id INTEGER PRIMARY KEY, size INTEGER, other INT) STRICT")
     sqlite.check(Thing, [{"size": 1}, {"size": 2.0}, {"size": "3"}])
@@ -388,7 +399,7 @@ def test_a_strict_table(sqlite):
     assert place(error) == (1, "size", "x")
 
 
-def test_a_key_that_is_no_integer(sqlite):
+def test_a_key_that_is_no_integer(sqlite: Oracle) -> None:
     Thing = model(name=Column(String))
     sqlite.create(Thing)
     sqlite.check(Thing, [{"id": 1}, {"id": "x"}])
@@ -396,7 +407,7 @@ def test_a_key_that_is_no_integer(sqlite):
     assert place(error) == (1, "id", "x")
 
 
-def test_values_of_any_type_in_any_column(sqlite):
+def test_values_of_any_type_in_any_column(sqlite: Oracle) -> None:
     Thing = model(
         size=Column(Integer), name=Column(String), data=Column(BLOB), blob=Column(LargeBinary)
     )
@@ -424,15 +435,16 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("count", [1, 20, 300])
-def test_texts_and_bytes_to_the_last_bit(sqlite, count):
+def test_texts_and_bytes_to_the_last_bit(sqlite: Oracle, count: int) -> None:
     Thing = model(name=Column(String), data=Column(LargeBinary))
     sqlite.create(Thing)
-    rows = [{"name": t, "data": t.encode()} for t in TEXTS] * (count // len(TEXTS) + 1)
+    texts = TEXTS * (count // len(TEXTS) + 1)
+    rows: list[dict[str, Any]] = [{"name": t, "data": t.encode()} for t in texts]
     rows += [{"data": bytes(range(256))}, {"data": b""}, {"name": None, "data": None}]
     sqlite.check(Thing, rows, returning=[Thing.name, Thing.data])
 
 
-def test_a_text_longer_than_the_limit(sqlite):
+def test_a_text_longer_than_the_limit(sqlite: Oracle) -> None:
     if not hasattr(sqlite3.Connection, "setlimit"):
         pytest.skip("sqlite3's limits: Python 3.11")
     Thing = model(name=Column(String))
@@ -444,12 +456,12 @@ def test_a_text_longer_than_the_limit(sqlite):
     assert place(error_of(lambda: fastbulk.insert(sqlite.ours, Thing, rows)))[0] == 150
 
 
-def test_small_limits_of_the_connection(sqlite):
+def test_small_limits_of_the_connection(sqlite: Oracle) -> None:
     if not hasattr(sqlite3.Connection, "setlimit"):
         pytest.skip("sqlite3's limits: Python 3.11")
 
     @event.listens_for(sqlite.ours, "connect")
-    def limit(driver, record):
+    def limit(driver: Any, record: Any) -> None:
         driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 5)
         driver.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2_000)
 
@@ -458,13 +470,14 @@ def test_small_limits_of_the_connection(sqlite):
     sqlite.check(Thing, [{"a": i, "b": i} for i in range(3_100)])
 
 
-def test_a_table_of_many_columns(sqlite):
-    Thing = model(**{f"c{i}": Column(Integer) for i in range(500)})
+def test_a_table_of_many_columns(sqlite: Oracle) -> None:
+    columns: dict[str, Any] = {f"c{i}": Column(Integer) for i in range(500)}
+    Thing = model(**columns)
     sqlite.create(Thing)
     sqlite.check(Thing, [{f"c{i}": i * n for i in range(n, 500)} for n in range(150)])
 
 
-def test_a_deleted_key_is_given_again_as_sqlite_does(sqlite):
+def test_a_deleted_key_is_given_again_as_sqlite_does(sqlite: Oracle) -> None:
     Thing = model(name=Column(String))
     sqlite.create(Thing)
     sqlite.check(Thing, [{}, {}, {}], returning=Thing.id)
@@ -472,11 +485,11 @@ def test_a_deleted_key_is_given_again_as_sqlite_does(sqlite):
     sqlite.check(Thing, [{}, {}], returning=Thing.id)
 
 
-def test_functions_and_collations_of_the_connection(sqlite):
+def test_functions_and_collations_of_the_connection(sqlite: Oracle) -> None:
     for engine in (sqlite.ours, sqlite.theirs):
 
         @event.listens_for(engine, "connect")
-        def register(driver, record):
+        def register(driver: Any, record: Any) -> None:
             driver.create_function("twice", 1, lambda value: value * 2, deterministic=True)
             driver.create_collation("backwards", lambda a, b: (a < b) - (a > b))
 
@@ -491,11 +504,11 @@ def test_functions_and_collations_of_the_connection(sqlite):
     sqlite.check(Thing, [{}, {"name": "x"}, {"size": 1}] * 50, returning=Thing.name)
 
 
-def test_a_python_function_that_raises_within_the_insert(sqlite):
+def test_a_python_function_that_raises_within_the_insert(sqlite: Oracle) -> None:
     for engine in (sqlite.ours, sqlite.theirs):
 
         @event.listens_for(engine, "connect")
-        def register(driver, record):
+        def register(driver: Any, record: Any) -> None:
             driver.create_function("refuse", 1, lambda value: 1 / value, deterministic=True)
 
     Thing = model(size=Column(Integer))
@@ -504,9 +517,11 @@ def test_a_python_function_that_raises_within_the_insert(sqlite):
     sqlite.check(Thing, [{"size": 1}, {"size": 2}])
 
 
-def test_a_virtual_table(sqlite: Oracle):
+def test_a_virtual_table(sqlite: Oracle) -> None:
     sqlite.execute("CREATE VIRTUAL TABLE thing USING fts5(name)")
-    Base = declarative_base()
+
+    class Base(DeclarativeBase):
+        pass
 
     class Thing(Base):
         __table__ = Table(
@@ -519,7 +534,7 @@ def test_a_virtual_table(sqlite: Oracle):
         assert found == ["n250"]
 
 
-def test_a_database_that_may_not_be_written(sqlite):
+def test_a_database_that_may_not_be_written(sqlite: Oracle) -> None:
     Thing = model(name=Column(String))
     sqlite.create(Thing)
     with Session(sqlite.ours) as session:
@@ -532,7 +547,7 @@ def test_a_database_that_may_not_be_written(sqlite):
 
 
 @pytest.mark.parametrize("nullable", [False, True])
-def test_a_full_database(sqlite, nullable):
+def test_a_full_database(sqlite: Oracle, nullable: bool) -> None:
     Thing = model(data=Column(LargeBinary, nullable=nullable))
     sqlite.create(Thing)
     with Session(sqlite.ours) as session:
@@ -547,7 +562,7 @@ def test_a_full_database(sqlite, nullable):
         assert session.scalars(select(Thing.data)).all() == [b"later"]
 
 
-def test_a_locked_database(tmp_path):
+def test_a_locked_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'locked.db'}"
     engine, other = (create_engine(url, connect_args={"timeout": 0.1}) for _ in range(2))
     Thing = model(name=Column(String))

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, Integer, String, create_engine, event, exc, select, text
+from sqlalchemy import Column, Integer, QueuePool, String, create_engine, event, exc, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.horizontal_shard import ShardedSession
-from sqlalchemy.orm import Session, column_property, declarative_base, scoped_session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session, column_property, scoped_session, sessionmaker
 
 import fastbulk
 from oracle import model
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
-def thing():
+    from sqlalchemy import Engine
+
+
+def thing() -> Any:
     return model(name=Column(String))
 
 
-def names(engine, Thing):
+def names(engine: Engine, Thing: Any) -> Sequence[str]:
     with Session(engine) as session:
         return session.scalars(select(Thing.name)).all()
 
 
-def test_a_session(engine):
+def test_a_session(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     with Session(engine) as session:
@@ -33,7 +40,7 @@ def test_a_session(engine):
     assert names(engine, Thing) == ["a"]
 
 
-def test_a_scoped_session(engine):
+def test_a_scoped_session(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     scoped = scoped_session(sessionmaker(engine))
@@ -47,7 +54,7 @@ def test_a_scoped_session(engine):
     assert names(engine, Thing) == ["b"]
 
 
-def test_a_connection(engine):
+def test_a_connection(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     with engine.connect() as connection:
@@ -60,7 +67,7 @@ def test_a_connection(engine):
     assert names(engine, Thing) == ["b"]
 
 
-def test_an_engine_commits(engine):
+def test_an_engine_commits(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     result = fastbulk.insert(engine, Thing, [{"name": "a"}], returning=[Thing.id, Thing.name])
@@ -68,19 +75,20 @@ def test_an_engine_commits(engine):
     assert names(engine, Thing) == ["a"]
 
 
-def test_an_engine_gives_its_connection_back(tmp_path):
+def test_an_engine_gives_its_connection_back(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}", pool_size=1, max_overflow=0)
     Thing = thing()
     Thing.metadata.create_all(engine)
     for rows in ([{"name": "a"}], [{"nmae": "a"}], [{"name": object()}], [{"name": "b"}]):
         with suppress(exc.SQLAlchemyError):
             fastbulk.insert(engine, Thing, rows, returning=Thing.id)
+        assert isinstance(engine.pool, QueuePool)
         assert engine.pool.checkedout() == 0
     assert names(engine, Thing) == ["a", "b"]
     engine.dispose()
 
 
-def test_an_engine_with_options(engine):
+def test_an_engine_with_options(engine: Engine) -> None:
     Thing = model(args={"schema": "elsewhere"}, name=Column(String))
     translated = engine.execution_options(schema_translate_map={"elsewhere": None})
     Thing.metadata.create_all(translated)
@@ -88,7 +96,7 @@ def test_an_engine_with_options(engine):
     assert names(translated, Thing) == ["a"]
 
 
-def test_a_session_with_a_bind_for_each_class(tmp_path):
+def test_a_session_with_a_bind_for_each_class(tmp_path: Path) -> None:
     engines = [create_engine(f"sqlite:///{tmp_path / name}.db") for name in "ab"]
     models = [model(table="a", name=Column(String)), model(table="b", name=Column(String))]
     for engine, Thing in zip(engines, models, strict=True):
@@ -102,9 +110,9 @@ def test_a_session_with_a_bind_for_each_class(tmp_path):
         engine.dispose()
 
 
-def test_a_session_that_chooses_its_bind_itself(engine):
+def test_a_session_that_chooses_its_bind_itself(engine: Engine) -> None:
     class Routing(Session):
-        def get_bind(self, mapper=None, *, clause=None, **arguments):
+        def get_bind(self, mapper: Any = None, *, clause: Any = None, **arguments: Any) -> Engine:
             assert mapper is Thing.__mapper__
             assert clause is None or clause.is_insert
             return engine
@@ -117,7 +125,7 @@ def test_a_session_that_chooses_its_bind_itself(engine):
     assert names(engine, Thing) == ["a"]
 
 
-def test_a_session_on_a_connection(engine):
+def test_a_session_on_a_connection(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     with engine.connect() as connection:
@@ -133,12 +141,12 @@ def test_a_session_on_a_connection(engine):
     assert names(engine, Thing) == []
 
 
-def test_a_session_without_bind_says_so():
+def test_a_session_without_bind_says_so() -> None:
     with Session() as session, pytest.raises(exc.UnboundExecutionError):
         fastbulk.insert(session, thing(), [{"name": "a"}])
 
 
-def test_a_closed_session_says_so(engine):
+def test_a_closed_session_says_so(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     session = Session(engine, close_resets_only=False)
@@ -147,7 +155,7 @@ def test_a_closed_session_says_so(engine):
         fastbulk.insert(session, Thing, [{"name": "a"}])
 
 
-def test_a_closed_connection_says_so(engine):
+def test_a_closed_connection_says_so(engine: Engine) -> None:
     Thing = thing()
     connection = engine.connect()
     connection.close()
@@ -155,7 +163,7 @@ def test_a_closed_connection_says_so(engine):
         fastbulk.insert(connection, Thing, [{"name": "a"}])
 
 
-def test_a_session_whose_flush_failed_says_so(session):
+def test_a_session_whose_flush_failed_says_so(session: Session) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
     session.commit()
@@ -166,7 +174,7 @@ def test_a_session_whose_flush_failed_says_so(session):
         fastbulk.insert(session, Thing, [{"name": "a"}])
 
 
-def test_a_sharded_session_is_refused(engine):
+def test_a_sharded_session_is_refused(engine: Engine) -> None:
     Thing = thing()
     session = ShardedSession(
         shards={"a": engine},
@@ -179,29 +187,32 @@ def test_a_sharded_session_is_refused(engine):
 
 
 @pytest.mark.parametrize("target", [None, "sqlite://", object(), Session, 7])
-def test_what_is_no_target(target):
+def test_what_is_no_target(target: Any) -> None:
     with pytest.raises(exc.ArgumentError, match="Session"):
         fastbulk.insert(target, thing(), [{"name": "a"}])
 
 
-def test_a_sessionmaker_is_no_target(engine):
+def test_a_sessionmaker_is_no_target(engine: Engine) -> None:
+    target: Any = sessionmaker(engine)
     with pytest.raises(exc.ArgumentError, match="call it"):
-        fastbulk.insert(sessionmaker(engine), thing(), [{"name": "a"}])
+        fastbulk.insert(target, thing(), [{"name": "a"}])
 
 
-def test_an_async_session_is_no_target():
+def test_an_async_session_is_no_target() -> None:
+    target: Any = AsyncSession()
     with pytest.raises(exc.ArgumentError, match="run_sync"):
-        fastbulk.insert(AsyncSession(), thing(), [{"name": "a"}])
+        fastbulk.insert(target, thing(), [{"name": "a"}])
 
 
 @pytest.mark.parametrize("what", [None, "thing", int, object(), thing, thing().__table__])
-def test_what_is_no_mapped_class(session, what):
+def test_what_is_no_mapped_class(session: Session, what: Any) -> None:
     with pytest.raises(exc.ArgumentError, match="mapped class"):
         fastbulk.insert(session, what, [{"name": "a"}])
 
 
-def test_a_mapping_to_a_join_says_so(session):
-    Base = declarative_base()
+def test_a_mapping_to_a_join_says_so(session: Session) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class A(Base):
         __tablename__ = "a"
@@ -213,15 +224,16 @@ def test_a_mapping_to_a_join_says_so(session):
 
     class Both(Base):
         __table__ = A.__table__.join(B.__table__, A.id == B.id)
-        id = column_property(A.id, B.id)
+        id = column_property(A.__table__.c.id, B.__table__.c.id)
 
     Base.metadata.create_all(session.connection())
     with pytest.raises(exc.ArgumentError, match=r"Both.*join"):
         fastbulk.insert(session, Both, [{"id": 1}])
 
 
-def test_a_mapping_to_a_select_says_so(session):
-    Base = declarative_base()
+def test_a_mapping_to_a_select_says_so(session: Session) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class View(Base):
         __table__ = text("SELECT 1 AS id").columns(Column("id", Integer)).subquery("view")
@@ -232,7 +244,7 @@ def test_a_mapping_to_a_select_says_so(session):
 
 
 @pytest.mark.only("sqlite")
-def test_engine_events_see_the_statement(engine):
+def test_engine_events_see_the_statement(engine: Engine) -> None:
     Thing = thing()
     Thing.metadata.create_all(engine)
     seen = []

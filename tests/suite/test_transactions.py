@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -17,22 +18,28 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import fastbulk
 from oracle import error_of, model, with_foreign_keys
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-def thing():
+    from sqlalchemy import Connection, Engine
+
+
+def thing() -> Any:
     return model(name=Column(String, nullable=False))
 
 
-def names(engine, Thing):
+def names(engine: Engine, Thing: Any) -> Sequence[str]:
     with Session(engine) as session:
         return session.scalars(select(Thing.name).order_by(Thing.id)).all()
 
 
-def rows(*names):
+def rows(*names: str) -> list[dict[str, Any]]:
     return [{"name": name} for name in names]
 
 
@@ -40,14 +47,14 @@ MANY = [{"name": "many"}] * 45_000
 
 
 @pytest.fixture
-def Thing(engine):
+def Thing(engine: Engine) -> Any:
     Thing = thing()
     Thing.metadata.create_all(engine)
     return Thing
 
 
 @pytest.mark.parametrize("given", [rows("a"), MANY], ids=["small", "many slices"])
-def test_rollback_undoes_the_call(engine, Thing, given):
+def test_rollback_undoes_the_call(engine: Engine, Thing: Any, given: list[dict[str, Any]]) -> None:
     with Session(engine) as session:
         fastbulk.insert(session, Thing, given)
         session.rollback()
@@ -55,7 +62,9 @@ def test_rollback_undoes_the_call(engine, Thing, given):
 
 
 @pytest.mark.parametrize("given", [rows("a"), MANY], ids=["small", "many slices"])
-def test_nothing_is_seen_by_others_before_the_commit(tmp_path, given):
+def test_nothing_is_seen_by_others_before_the_commit(
+    tmp_path: Path, given: list[dict[str, Any]]
+) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
     Thing = thing()
     Thing.metadata.create_all(engine)
@@ -67,7 +76,7 @@ def test_nothing_is_seen_by_others_before_the_commit(tmp_path, given):
     engine.dispose()
 
 
-def test_calls_and_statements_share_the_transaction(engine, Thing):
+def test_calls_and_statements_share_the_transaction(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
         session.execute(insert(Thing), rows("a"))
         fastbulk.insert(session, Thing, rows("b"))
@@ -80,7 +89,7 @@ def test_calls_and_statements_share_the_transaction(engine, Thing):
     assert names(engine, Thing) == ["a", "b", "c", "d"]
 
 
-def test_savepoints(engine, Thing):
+def test_savepoints(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
         fastbulk.insert(session, Thing, rows("outer"))
         with session.begin_nested():
@@ -95,7 +104,7 @@ def test_savepoints(engine, Thing):
     assert names(engine, Thing) == ["outer", "kept", "many", "many", "many"]
 
 
-def test_a_savepoint_as_the_first_thing_of_a_transaction(engine, Thing):
+def test_a_savepoint_as_the_first_thing_of_a_transaction(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
         with session.begin_nested() as savepoint:
             fastbulk.insert(session, Thing, rows("lost"))
@@ -103,7 +112,7 @@ def test_a_savepoint_as_the_first_thing_of_a_transaction(engine, Thing):
         assert session.scalars(select(Thing.name)).all() == []
 
 
-def test_pending_objects_are_flushed_first(engine, Thing):
+def test_pending_objects_are_flushed_first(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
         session.add(Thing(name="pending"))
         fastbulk.insert(session, Thing, rows("bulk"))
@@ -112,7 +121,7 @@ def test_pending_objects_are_flushed_first(engine, Thing):
     assert names(engine, Thing) == ["pending", "bulk"]
 
 
-def test_pending_objects_stay_pending_without_autoflush(engine, Thing):
+def test_pending_objects_stay_pending_without_autoflush(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
         session.add(Thing(name="pending"))
         with session.no_autoflush:
@@ -126,7 +135,7 @@ def test_pending_objects_stay_pending_without_autoflush(engine, Thing):
         assert session.new
 
 
-def test_a_flush_that_fails_is_the_calls_error(engine, Thing):
+def test_a_flush_that_fails_is_the_calls_error(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
         session.add(Thing())
         with pytest.raises(exc.IntegrityError, match="autoflush"):
@@ -135,8 +144,9 @@ def test_a_flush_that_fails_is_the_calls_error(engine, Thing):
     assert names(engine, Thing) == []
 
 
-def test_a_foreign_key_to_an_uncommitted_parent(engine):
-    Base = declarative_base()
+def test_a_foreign_key_to_an_uncommitted_parent(engine: Engine) -> None:
+    class Base(DeclarativeBase):
+        pass
 
     class Parent(Base):
         __tablename__ = "parent"
@@ -145,7 +155,7 @@ def test_a_foreign_key_to_an_uncommitted_parent(engine):
     class Child(Base):
         __tablename__ = "child"
         id = Column(Integer, primary_key=True)
-        parent_id = Column(ForeignKey(Parent.id), nullable=False)
+        parent_id: Mapped[int] = mapped_column(ForeignKey(Parent.id), nullable=False)
 
     Base.metadata.create_all(engine)
     with Session(engine) as session:
@@ -158,11 +168,11 @@ def test_a_foreign_key_to_an_uncommitted_parent(engine):
         assert len(session.scalars(select(Child.id)).all()) == 303
 
 
-def test_within_a_flush_event(engine, Thing):
+def test_within_a_flush_event(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
 
         @event.listens_for(session, "after_flush")
-        def audit(session, context):
+        def audit(session: Session, context: Any) -> None:
             fastbulk.insert(session, Thing, rows("by the event"))
 
         session.add(Thing(name="by the flush"))
@@ -170,36 +180,36 @@ def test_within_a_flush_event(engine, Thing):
     assert names(engine, Thing) == ["by the flush", "by the event"]
 
 
-def autocommit(tmp_path):
+def autocommit(tmp_path: Path) -> Engine:
     return create_engine(f"sqlite:///{tmp_path / 'a.db'}", isolation_level="AUTOCOMMIT")
 
 
-def with_begin_event(tmp_path):
+def with_begin_event(tmp_path: Path) -> Engine:
     """The recipe of SQLAlchemy's documentation for transactions that pysqlite does not touch."""
     engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
 
     @event.listens_for(engine, "connect")
-    def no_implicit_begin(connection, record):
+    def no_implicit_begin(connection: Any, record: Any) -> None:
         connection.isolation_level = None
 
     @event.listens_for(engine, "begin")
-    def begin(connection):
+    def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
 
-def immediate(tmp_path):
+def immediate(tmp_path: Path) -> Engine:
     return create_engine(
         f"sqlite:///{tmp_path / 'a.db'}", connect_args={"isolation_level": "IMMEDIATE"}
     )
 
 
-def driver_transactions(tmp_path):
+def driver_transactions(tmp_path: Path) -> Engine:
     return create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"autocommit": False})
 
 
-def driver_autocommit(tmp_path):
+def driver_autocommit(tmp_path: Path) -> Engine:
     return create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"autocommit": True})
 
 
@@ -213,7 +223,7 @@ AUTOCOMMIT = [autocommit, pytest.param(driver_autocommit, marks=needs_3_12)]
 
 
 @pytest.fixture
-def configured(tmp_path, request):
+def configured(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Any]]:
     engine = with_foreign_keys(request.param(tmp_path))
     Thing = thing()
     Thing.metadata.create_all(engine)
@@ -223,7 +233,7 @@ def configured(tmp_path, request):
 
 @pytest.mark.parametrize("configured", TRANSACTIONAL, indirect=True)
 @pytest.mark.parametrize("count", [1, 45_000])
-def test_configured_transactions(configured, count):
+def test_configured_transactions(configured: tuple[Engine, Any], count: int) -> None:
     engine, Thing = configured
     with Session(engine) as session:
         fastbulk.insert(session, Thing, MANY[:count])
@@ -242,13 +252,13 @@ def test_configured_transactions(configured, count):
 
 @pytest.mark.parametrize("configured", AUTOCOMMIT, indirect=True)
 @pytest.mark.parametrize("count", [1, 45_000])
-def test_autocommit_commits_each_call_whole(configured, count):
+def test_autocommit_commits_each_call_whole(configured: tuple[Engine, Any], count: int) -> None:
     engine, Thing = configured
     with Session(engine) as session:
         fastbulk.insert(session, Thing, rows("first"))
         session.rollback()
         error_of(lambda: fastbulk.insert(session, Thing, [*MANY[:count], {"name": None}]))
-        driver = session.connection().connection.driver_connection
+        driver: Any = session.connection().connection.driver_connection
         assert not driver.in_transaction
         assert names(engine, Thing) == ["first"]
         fastbulk.insert(session, Thing, MANY[:count])
@@ -257,20 +267,21 @@ def test_autocommit_commits_each_call_whole(configured, count):
     assert len(names(engine, Thing)) == 1 + count
 
 
-def test_a_connection_in_autocommit(engine, Thing):
+def test_a_connection_in_autocommit(engine: Engine, Thing: Any) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         fastbulk.insert(connection, Thing, rows("a"))
         connection.rollback()
         assert connection.scalars(select(Thing.name)).all() == ["a"]
 
 
-def test_the_transaction_begins_as_the_driver_would_begin_it(tmp_path):
+def test_the_transaction_begins_as_the_driver_would_begin_it(tmp_path: Path) -> None:
     engine = immediate(tmp_path)
     Thing = thing()
     Thing.metadata.create_all(engine)
-    seen = []
+    seen: list[str] = []
     with Session(engine) as session:
-        session.connection().connection.driver_connection.set_trace_callback(seen.append)
+        driver: Any = session.connection().connection.driver_connection
+        driver.set_trace_callback(seen.append)
         fastbulk.insert(session, Thing, rows("a"))
         fastbulk.insert(session, Thing, rows("b"))
         session.commit()
@@ -281,7 +292,7 @@ def test_the_transaction_begins_as_the_driver_would_begin_it(tmp_path):
     engine.dispose()
 
 
-def test_a_small_call_is_one_statement_for_the_driver(engine, Thing):
+def test_a_small_call_is_one_statement_for_the_driver(engine: Engine, Thing: Any) -> None:
     statements = []
     event.listen(engine, "before_cursor_execute", lambda c, cur, sql, *_: statements.append(sql))
     with engine.begin() as connection:
@@ -291,11 +302,11 @@ def test_a_small_call_is_one_statement_for_the_driver(engine, Thing):
         assert len(statements) == 1
 
 
-def test_a_session_that_others_end_in_the_middle(engine, Thing):
+def test_a_session_that_others_end_in_the_middle(engine: Engine, Thing: Any) -> None:
     """A generator that commits its own call's transaction gets an error that says so."""
     with Session(engine) as session:
 
-        def generate():
+        def generate() -> Iterator[dict[str, Any]]:
             for i in range(45_000):
                 if i == 30_000:
                     session.commit()
@@ -309,10 +320,10 @@ def test_a_session_that_others_end_in_the_middle(engine, Thing):
     assert names(engine, Thing)[-1] == "later"
 
 
-def test_a_generator_that_rolls_back_loses_nothing_silently(engine, Thing):
+def test_a_generator_that_rolls_back_loses_nothing_silently(engine: Engine, Thing: Any) -> None:
     with Session(engine) as session:
 
-        def generate():
+        def generate() -> Iterator[dict[str, Any]]:
             for i in range(45_000):
                 if i == 30_000:
                     session.rollback()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Result
     from sqlalchemy.orm import Session
+    from typing_extensions import Unpack
 
     from .returning import Returning
 
@@ -50,7 +51,7 @@ def load(
     returning: Returning,
     rows: Iterable[tuple[Any, ...]],
     execution_options: Mapping[str, Any],
-) -> Result[Any]:
+) -> Result[Unpack[tuple[Any, ...]]]:
     """Builds the entities of ``returning`` from rows, by SQLAlchemy's own loader.
 
     Polymorphic identities, objects that the Session has already, ``populate_existing``, loader
