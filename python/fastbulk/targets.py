@@ -49,6 +49,8 @@ def hold(target: Target, mapper: Mapper[Any]) -> Iterator[Held]:
         The target is nothing that can be written to.
     sqlalchemy.exc.InvalidRequestError
         The Session is closed or its transaction can't be used.
+    NotImplementedError
+        The Session is sharded.
     """
     if isinstance(target, scoped_session):
         target = target()

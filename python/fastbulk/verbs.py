@@ -82,6 +82,10 @@ def insert(
     sqlalchemy.exc.InvalidRequestError
         Entities are wanted from a target that is no Session, the Session is closed, or fewer rows
         came back than were sent.
+    NotImplementedError
+        The Session is sharded.
+    ImportError
+        A bar is wanted and tqdm is not installed.
     """
     mapper = mapper_of(model)
     request = Request(render_nulls, unknown, tuple(as_list(returning)), tuple(options))
@@ -122,7 +126,11 @@ def explain(
     Raises
     ------
     sqlalchemy.exc.ArgumentError
-        The target, the class or ``returning`` is wrong.
+        The target, the class, the verb or ``returning`` is wrong.
+    sqlalchemy.exc.InvalidRequestError
+        Entities are wanted from a target that is no Session, or the Session is closed.
+    NotImplementedError
+        The Session is sharded.
     """
     if verb != "insert":
         raise exc.ArgumentError(f"verb is 'insert', got {verb!r}")

@@ -109,6 +109,14 @@ def insert(
 
     Parameters
     ----------
+    connection
+        The connection of the call.
+    plan
+        The plan of the insert.
+    source
+        The rows.
+    driver
+        How the connection's driver takes COPY data and text.
     notes
         Filled with the statement that was used, and with why COPY was not.
 
