@@ -30,6 +30,19 @@ impl Outcome {
         None
     }
 
+    /// The values of the first column, through the processor if there is one.
+    #[pyo3(signature = (processor))]
+    fn scalars<'py>(
+        &self,
+        py: Python<'py>,
+        processor: Option<Bound<'py, PyAny>>,
+    ) -> Result<Vec<Bound<'py, PyAny>>> {
+        match self.columns.first() {
+            Some(column) => column_to_python(py, column, self.rows, processor.as_ref()),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The rows as tuples; `processors` has one callable or None per column.
     #[pyo3(signature = (processors))]
     fn rows<'py>(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,25 +65,26 @@ class Call:
                 "returning=<mapped class> needs a Session that the objects join; "
                 "a Connection or Engine can return attributes"
             )
-        request = replace(request, schema_translate_map=_schemas(held, execution_options))
+        if schemas := _schemas(held, execution_options):
+            request = replace(request, schema_translate_map=schemas)
         facts = carrier.facts(held.connection)
         plan = None
         try:
             why_not_native(mapper, facts)
             if not facts.keys() & {"several tables"}:
-                plan = insert_plan(mapper, dialect, request, carrier.adapt(dialect))
+                plan = insert_plan(mapper, dialect, request, carrier)
                 plan.tell(facts)
         except exc.CompileError as error:
             facts["not rendered"] = str(error)
         road = choose(dialect.name, dialect.driver, "insert", facts)
         if road.name == "executemany":
             request = replace(request, as_objects=True)
-            plan = insert_plan(mapper, dialect, request, carrier.adapt(dialect))
+            plan = insert_plan(mapper, dialect, request, carrier)
         if plan is not None:
-            road = replace(road, sql=carrier.example_sql(plan))
+            road = Road(road.name, road.backend, road.driver, road.refused, plan.sql)
         return cls(held, mapper, request, execution_options, carrier, road, plan)
 
-    def insert(self, rows: Iterable[Any], report: Report) -> Result:
+    def insert(self, rows: Iterable[Any], report: Report | None) -> Result:
         """Sends the rows and gives what came back.
 
         Raises
@@ -92,18 +93,19 @@ class Call:
             A value is wrong, or the database refused a row.
         """
         begin = time.perf_counter()
-        if self.plan is None or self.road.name == "sqlalchemy":
-            result, extract, road = self._by_sqlalchemy(rows), 0.0, self.road
-            overlapped = 0.0
-        else:
-            result, extract, overlapped, road = self._by_source(self.plan, rows, report)
+        with self._undone_if_progress_raises(report):
+            if self.plan is None or self.road.name == "sqlalchemy":
+                result, extract, road = self._by_sqlalchemy(rows, report), 0.0, self.road
+                overlapped = 0.0
+            else:
+                result, extract, overlapped, road = self._by_source(self.plan, rows, report)
         total = time.perf_counter() - begin
         result.road = road
         result.timing = Timing(total, extract, total - extract + overlapped)
         return result
 
     def _by_source(
-        self, plan: InsertPlan, rows: Iterable[Any], report: Report
+        self, plan: InsertPlan, rows: Iterable[Any], report: Report | None
     ) -> tuple[Result, float, float, Road]:
         """The result, the seconds with the GIL held and how many of them overlapped with the
         database's work, and the road with what it met."""
@@ -118,12 +120,10 @@ class Call:
         result = self._result(plan, outcomes)
         result.rowcount = sum(outcome.rowcount for outcome in outcomes)
         extract = source.seconds + time.perf_counter() - begin
-        form = notes.pop("statement", None)
-        road = replace(self.road, statement=form, refused={**self.road.refused, **notes})
-        return result, extract, source.overlapped, road
+        return result, extract, source.overlapped, self.road.taken(notes)
 
     def _send(
-        self, plan: InsertPlan, source: Source, notes: dict[str, str], report: Report
+        self, plan: InsertPlan, source: Source, notes: dict[str, str], report: Report | None
     ) -> list[Outcome]:
         native = self.road.name == "native"
         send = self.carrier.native if native else self.carrier.executemany
@@ -133,22 +133,35 @@ class Call:
         with closing(send(self.held.connection, plan, source, notes)) as sent:
             for outcome in sent:
                 outcomes.append(outcome)
-                report(source.rows, None)
+                if report is not None:
+                    report(source.rows, None)
         return outcomes
 
     def _result(self, plan: InsertPlan, outcomes: list[Outcome]) -> Result:
-        session = self.held.session
+        session, dialect = self.held.session, self.held.connection.dialect
         if plan.returning is None:
             return Result.without_rows()
         if session is None or not plan.returning.has_entities:
-            return Result.of_columns(plan.returning, outcomes)
-        return Result.of_entities(session, plan.returning, outcomes, self.execution_options)
+            return Result.of_columns(dialect, plan.returning, outcomes)
+        return Result.of_entities(
+            dialect, session, plan.returning, outcomes, self.execution_options
+        )
 
-    def _by_sqlalchemy(self, rows: Iterable[Any]) -> Result:
+    def _by_sqlalchemy(self, rows: Iterable[Any], report: Report | None) -> Result:
         with self.carrier.all_or_nothing(self.held.connection):
-            return sqlalchemy.insert(
+            result = sqlalchemy.insert(
                 self.held, self.mapper, self.request, self.execution_options, rows
             )
+            if report is not None and result.rowcount:
+                report(result.rowcount, None)
+            return result
+
+    def _undone_if_progress_raises(self, report: Report | None) -> AbstractContextManager[None]:
+        """A call of one statement has no savepoint of its own around it."""
+        if report is None:
+            return nullcontext()
+        undone: AbstractContextManager[None] = self.carrier.all_or_nothing(self.held.connection)
+        return undone
 
 
 def _schemas(

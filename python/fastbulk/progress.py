@@ -14,8 +14,8 @@ Report: TypeAlias = Callable[[int, "int | None"], object]
 
 
 @contextmanager
-def reporting(progress: Report | bool | None, rows: Any, title: str) -> Iterator[Report]:
-    """What to call after each slice.
+def reporting(progress: Report | bool | None, rows: Any, title: str) -> Iterator[Report | None]:
+    """What to call after each slice, if anything.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def reporting(progress: Report | bool | None, rows: Any, title: str) -> Iterator
     """
     total = len(rows) if isinstance(rows, Sized) else None
     if progress is None or progress is False:
-        yield lambda done, total: None
+        yield None
     elif callable(progress):
         report = progress
         yield lambda done, _: report(done, total)

@@ -12,6 +12,7 @@ from .orm.identity import RowMetaData, cyclic_gc_paused, load
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import Session
     from typing_extensions import Unpack
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     _Rows: TypeAlias = ChunkedIteratorResult[Unpack[tuple[Any, ...]]]
 else:
     _Rows = ChunkedIteratorResult
+
+
+_NO_ROWS = null_dml_result()._metadata
 
 
 class Timing(NamedTuple):
@@ -66,21 +70,28 @@ class Result(_Rows):
     @classmethod
     def without_rows(cls) -> Result:
         """A result that returns no rows."""
-        result = cls(null_dml_result()._metadata, lambda size: iter(()))
+        result = cls(_NO_ROWS, lambda size: iter(()))
         result._soft_close()
         return result
 
     @classmethod
-    def of_columns(cls, returning: Returning, outcomes: Sequence[_native.Outcome]) -> Result:
+    def of_columns(
+        cls, dialect: Dialect, returning: Returning, outcomes: Sequence[_native.Outcome]
+    ) -> Result:
         """Rows of columns, as SQLAlchemy's result processors give them."""
         if returning.has_entities:
-            return cls.of_entities(None, returning, outcomes, {})
-        rows = _rows(returning, outcomes)
-        return cls(RowMetaData(returning), lambda size: iter((rows,)))
+            return cls.of_entities(dialect, None, returning, outcomes, {})
+        # One column is kept as bare values: most callers want them as scalars.
+        single = len(returning.keys) == 1
+        rows = (_scalars if single else _rows)(dialect, returning, outcomes)
+        return cls(
+            RowMetaData(returning), lambda size: iter((rows,)), source_supports_scalars=single
+        )
 
     @classmethod
     def of_entities(
         cls,
+        dialect: Dialect,
         session: Session | None,
         returning: Returning,
         outcomes: Sequence[_native.Outcome],
@@ -88,7 +99,8 @@ class Result(_Rows):
     ) -> Result:
         """Rows with mapped objects or bundles, which are built here and held by the result."""
         with cyclic_gc_paused():
-            return cls.of(load(session, returning, _rows(returning, outcomes), execution_options))
+            rows = _rows(dialect, returning, outcomes)
+            return cls.of(load(session, returning, rows, execution_options))
 
     @classmethod
     def of(cls, result: Any) -> Result:
@@ -98,10 +110,23 @@ class Result(_Rows):
         return cls(result._metadata, lambda size: iter((rows,)), source_supports_scalars=scalars)
 
 
-def _rows(returning: Returning, outcomes: Sequence[_native.Outcome]) -> list[tuple[Any, ...]]:
+def _rows(
+    dialect: Dialect, returning: Returning, outcomes: Sequence[_native.Outcome]
+) -> list[tuple[Any, ...]]:
     with cyclic_gc_paused():
         return [
             row
             for outcome in outcomes
-            for row in outcome.rows(returning.processors(outcome.type_codes))
+            for row in outcome.rows(returning.processors(dialect, outcome.type_codes))
+        ]
+
+
+def _scalars(
+    dialect: Dialect, returning: Returning, outcomes: Sequence[_native.Outcome]
+) -> list[Any]:
+    with cyclic_gc_paused():
+        return [
+            value
+            for outcome in outcomes
+            for value in outcome.scalars(*returning.processors(dialect, outcome.type_codes))
         ]

@@ -41,6 +41,12 @@ class Road:
     sql: str | None = None
     statement: str | None = None
 
+    def taken(self, notes: Mapping[str, str]) -> Road:
+        """The road after a call that went it, with what it noted on the way."""
+        refused = {**self.refused, **notes}
+        form = refused.pop("statement", None)
+        return Road(self.name, self.backend, self.driver, refused, self.sql, form)
+
     def __str__(self) -> str:
         """The road, the reasons against faster ones, and the SQL, a line each."""
         lines = [f"{self.name} on {self.backend}+{self.driver}"]

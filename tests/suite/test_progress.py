@@ -61,13 +61,7 @@ def test_nothing_is_shown_otherwise(
     assert capsys.readouterr() == ("", "")
 
 
-a_small_call_has_no_savepoint = pytest.mark.xfail(
-    strict=True,
-    reason="a call of one slice releases its savepoint before the callable is told of it",
-)
-
-
-@pytest.mark.parametrize("count", [pytest.param(2, marks=a_small_call_has_no_savepoint), 45_000])
+@pytest.mark.parametrize("count", [2, 45_000])
 @pytest.mark.parametrize("stop", [ZeroDivisionError, KeyboardInterrupt])
 def test_a_callable_that_raises_undoes_the_call(
     session: Session, Thing: Any, count: int, stop: type[BaseException]
@@ -94,7 +88,6 @@ def test_a_callable_that_queries_the_session(session: Session, Thing: Any) -> No
     assert seen == [20_000, 40_000, 45_000]
 
 
-@pytest.mark.xfail(strict=True, reason="only slices report")
 def test_a_callable_is_told_of_a_call_that_goes_by_sqlalchemy(session: Session) -> None:
     class Base(DeclarativeBase):
         pass

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Dialect
 
-    from .._native import Column, Source
+    from .._native import Column, Plan, Source
     from ..orm.mapping import InsertPlan
 
 
@@ -25,9 +25,9 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any] | None:
     return None
 
 
-def example_sql(plan: InsertPlan) -> str:
+def example_sql(plan: Plan) -> str:
     """The statement for one row that gives all columns."""
-    return insert_sql(plan, plan.native.columns, "format")
+    return insert_sql(plan, plan.columns, "format")
 
 
 class Sent(NamedTuple):
@@ -98,7 +98,7 @@ def send(
     """
     native = plan.native.columns
     paramstyle = connection.dialect.paramstyle
-    sql = insert_sql(plan, [native[column] for column in columns], paramstyle)
+    sql = insert_sql(plan.native, [native[column] for column in columns], paramstyle)
     connection.exec_driver_sql(sql, rows)
     return Sent(len(rows))
 
@@ -117,13 +117,13 @@ def repeated(
     return [tuple(row[i] for i, count in pairs for _ in count) for row in rows]
 
 
-def insert_sql(plan: InsertPlan, columns: list[Column], paramstyle: str) -> str:
+def insert_sql(plan: Plan, columns: list[Column], paramstyle: str) -> str:
     """``INSERT INTO t (a, b) VALUES (?, ?)`` in the driver's parameter style."""
     if not columns:
-        return f"INSERT INTO {plan.native.sql_table} DEFAULT VALUES"
+        return f"INSERT INTO {plan.sql_table} DEFAULT VALUES"
     marks = [column.value_sql(_mark(paramstyle, i)) for i, column in enumerate(columns, 1)]
     names = ", ".join(column.sql_name for column in columns)
-    return f"INSERT INTO {plan.native.sql_table} ({names}) VALUES ({', '.join(marks)})"
+    return f"INSERT INTO {plan.sql_table} ({names}) VALUES ({', '.join(marks)})"
 
 
 def _mark(paramstyle: str, position: int) -> str:

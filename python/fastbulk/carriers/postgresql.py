@@ -88,6 +88,10 @@ class Sent(NamedTuple):
             for row in self.returned
         ]
 
+    def scalars(self, processor: Callable[[Any], Any] | None) -> list[Any]:
+        """The values of the first returned column."""
+        return [row[0] if processor is None else processor(row[0]) for row in self.returned]
+
 
 @dataclass(frozen=True)
 class Catalog:

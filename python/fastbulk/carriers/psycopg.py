@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Dialect
 
-    from .._native import Source
+    from .._native import Plan, Source
     from ..orm.mapping import InsertPlan
 
 
@@ -74,7 +74,7 @@ def _adapt(context: Any, value: Any) -> Any:
     return None if text is None else bytes(text).decode()
 
 
-def example_sql(plan: InsertPlan) -> str:
+def example_sql(plan: Plan) -> str:
     """The statement for one row that gives all columns."""
     return plain.example_sql(plan)
 

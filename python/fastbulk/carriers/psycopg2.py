@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Dialect
 
-    from .._native import Source
+    from .._native import Plan, Source
     from ..orm.mapping import InsertPlan
 
 
@@ -129,7 +129,7 @@ def _quoted(text: str | None) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def example_sql(plan: InsertPlan) -> str:
+def example_sql(plan: Plan) -> str:
     """The statement for one row that gives all columns."""
     return plain.example_sql(plan)
 

@@ -13,7 +13,7 @@ from sqlalchemy import exc, literal, null, select
 
 from .. import _native, errors
 from ..orm.constraints import columns_of_check
-from . import plain
+from . import plain, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -120,9 +120,9 @@ def _number(value: Any) -> Any:
     return value
 
 
-def example_sql(plan: InsertPlan) -> str:
+def example_sql(plan: _native.Plan) -> str:
     """The statement for one row that gives all columns."""
-    return _native.sqlite_insert_sql(plan.native)
+    return _native.sqlite_insert_sql(plan)
 
 
 @contextmanager
@@ -245,11 +245,15 @@ def _run(
 ) -> Outcome:
     job = _native.SqliteJob(plan.native, part, ahead)
     try:
-        connection.exec_driver_sql(_RUN, (job.id,)).close()
+        statement.run(connection, plan.sql, lambda cursor: _run_job(cursor.connection, job))
     except exc.DBAPIError as error:
         _explain(error, job, connection, plan, part)
         raise
     return job.take()
+
+
+def _run_job(driver: sqlite3.Connection, job: _native.SqliteJob) -> None:
+    driver.execute(_RUN, (job.id,)).close()
 
 
 def _explain(

@@ -21,6 +21,7 @@ from .sql import Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from sqlalchemy import Column
     from sqlalchemy.engine import Dialect
@@ -57,6 +58,8 @@ class InsertPlan:
     table: Table
     native: _native.Plan
     returning: Returning | None
+    #: The statement for one row that gives all columns.
+    sql: str
     #: ``adapt(row, position)``: a row of any accepted form as a dict of plain attribute names.
     adapt: Callable[[Any, int], dict[str, Any]]
 
@@ -120,7 +123,7 @@ def insert_plan(
     mapper: Mapper[Any],
     dialect: Dialect,
     request: Request,
-    driver_adapt: Callable[[Any], Any] | None,
+    carrier: ModuleType,
 ) -> InsertPlan:
     """The plan of an insert, from the cache where the same was asked before.
 
@@ -140,7 +143,7 @@ def insert_plan(
     cacheable = all(isinstance(r, (type, InstrumentedAttribute)) for r in request.returning)
     if cacheable and not request.options and (plan := plans.get(key)) is not None:
         return plan
-    plan = _make_plan(mapper, dialect, request, driver_adapt)
+    plan = _make_plan(mapper, dialect, request, carrier)
     if cacheable and not request.options:
         if len(plans) >= _MANY:
             plans.clear()
@@ -152,7 +155,7 @@ def _make_plan(
     mapper: Mapper[Any],
     dialect: Dialect,
     request: Request,
-    driver_adapt: Callable[[Any], Any] | None,
+    carrier: ModuleType,
 ) -> InsertPlan:
     (table,) = tables_of(mapper)
     render = Renderer(dialect, dict(request.schema_translate_map), request.as_objects)
@@ -176,10 +179,10 @@ def _make_plan(
         returns_key_only=returns_key_only,
         null=null(),
         expressions=(ClauseElement, InstrumentedAttribute),
-        adapt=driver_adapt,
+        adapt=carrier.adapt(dialect),
     )
     adapt = Adapter(mapper, request.unknown)
-    return InsertPlan(mapper, table, native, returning, adapt)
+    return InsertPlan(mapper, table, native, returning, carrier.example_sql(native), adapt)
 
 
 def _column(

@@ -46,13 +46,14 @@ class Returning:
     #: The statement whose compiled state loads them.
     statement: Any
     compile_state: Any
-    dialect: Dialect
 
-    def processors(self, type_codes: Sequence[Any] | None) -> list[ResultProcessor | None]:
+    def processors(
+        self, dialect: Dialect, type_codes: Sequence[Any] | None
+    ) -> list[ResultProcessor | None]:
         """SQLAlchemy's result processor per column, for types of the driver where it tells them."""
         codes = repeat(None) if type_codes is None else type_codes
         return [
-            type_._cached_result_processor(self.dialect, code)
+            type_._cached_result_processor(dialect, code)
             for type_, code in zip(self.types, codes, strict=False)
         ]
 
@@ -102,7 +103,6 @@ def compile_returning(
         has_entities=not all(isinstance(entity, _ColumnEntity) for entity in entities),
         statement=statement,
         compile_state=compiled.compile_state,
-        dialect=render.dialect,
     )
 
 
