@@ -42,5 +42,5 @@ mod _native {
     #[pymodule_export]
     use crate::sqlite::entry::{SqliteJob, sqlite_install, sqlite_probe, sqlite_ready};
     #[pymodule_export]
-    use crate::sqlite::sql::sqlite_insert_sql;
+    use crate::sqlite::sql::sqlite_example_sql;
 }

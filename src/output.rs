@@ -9,12 +9,42 @@ use crate::values::{Cell, Series, Values};
 
 /// The rows that a statement returned, by column, and how many rows it changed.
 #[pyclass(frozen, module = "fastbulk._native")]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     #[pyo3(get)]
     pub rowcount: u64,
     pub rows: usize,
     pub columns: Vec<Series>,
+    /// Rows of the slice whose key found no row.
+    #[pyo3(get)]
+    pub missing: Vec<usize>,
+    /// Rows of the slice whose key found a row that is not as the condition has it.
+    #[pyo3(get)]
+    pub unmatched: Vec<usize>,
+    /// What became of each row of an upsert.
+    pub actions: Vec<Action>,
+}
+
+/// What an upsert did with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Inserted,
+    Updated,
+    /// The row that is there was left alone.
+    Unchanged,
+    /// Another row of the input has the same key, and is the one that counts.
+    Duplicate,
+}
+
+impl Action {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inserted => "inserted",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Duplicate => "duplicate",
+        }
+    }
 }
 
 #[pymethods]
@@ -28,6 +58,12 @@ impl Outcome {
     #[allow(clippy::unused_self)] // a getter has one
     fn type_codes(&self) -> Option<()> {
         None
+    }
+
+    /// What became of each row: `inserted`, `updated`, `unchanged` or `duplicate`.
+    #[getter]
+    fn actions<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyString>> {
+        self.actions.iter().map(|action| PyString::intern(py, action.name())).collect()
     }
 
     /// The values of the first column, through the processor if there is one.

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kind::Kind;
 
 /// What happens to a column when a row gives no value for it.
@@ -21,6 +21,110 @@ pub enum Absent {
     Sql(String),
 }
 
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Insert,
+    Update,
+    Upsert,
+    Delete,
+}
+
+impl Verb {
+    fn parse(name: &str) -> Result<Self> {
+        Ok(match name {
+            "insert" => Self::Insert,
+            "update" => Self::Update,
+            "upsert" => Self::Upsert,
+            "delete" => Self::Delete,
+            other => return Err(Error::Internal(format!("no verb is named {other:?}"))),
+        })
+    }
+}
+
+/// What a column's values are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// They are stored.
+    Value,
+    /// They find the row.
+    Key,
+    /// They have to be in the row that the key finds (version ids).
+    Match,
+    /// They are stored in a new row that gives no value for the column (defaults).
+    Default,
+    /// They are stored in a row that is there already and gives no value for the column
+    /// (`onupdate`).
+    Update,
+    /// Only expressions refer to them.
+    Input,
+}
+
+impl Role {
+    fn parse(name: &str) -> Result<Self> {
+        Ok(match name {
+            "value" => Self::Value,
+            "key" => Self::Key,
+            "match" => Self::Match,
+            "default" => Self::Default,
+            "update" => Self::Update,
+            "input" => Self::Input,
+            other => return Err(Error::Internal(format!("no role is named {other:?}"))),
+        })
+    }
+}
+
+/// A piece of a SQL expression.
+#[derive(Debug, FromPyObject)]
+pub enum Piece {
+    /// The value that the row gives for the column at that position.
+    Given(usize),
+    Sql(String),
+}
+
+/// A SQL expression over the row that is there and the one that is given.
+pub type Expression = Vec<Piece>;
+
+/// Which of several rows with one key counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// None: that is an error.
+    Error,
+    First,
+    Last,
+}
+
+/// What an upsert meets and does.
+#[derive(Debug, FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct Conflict {
+    /// The columns and the condition of the unique key, as SQL: `(email) WHERE active`.
+    pub target: String,
+    /// The condition alone.
+    pub key_where: Option<String>,
+    /// Positions of the given columns that are stored in a row that is there already.
+    pub updates: Vec<usize>,
+    /// A row that would be the same afterwards is left alone.
+    pub only_changed: bool,
+    /// The primary key's columns, as SQL.
+    pub primary_key: Vec<String>,
+    #[pyo3(from_py_with = duplicates)]
+    pub duplicates: Duplicates,
+}
+
+fn duplicates(name: &Bound<'_, PyAny>) -> PyResult<Duplicates> {
+    Ok(match name.to_string().as_str() {
+        "error" => Duplicates::Error,
+        "first" => Duplicates::First,
+        "last" => Duplicates::Last,
+        other => {
+            return Err(
+                Error::Internal(format!("no rule for duplicates is named {other:?}")).into()
+            );
+        }
+    })
+}
+
 /// One column of the target table.
 #[pyclass(frozen, module = "fastbulk._native")]
 #[derive(Debug)]
@@ -36,6 +140,9 @@ pub struct Column {
     pub sql_name: String,
     /// The column's key in `Table.c`, which is how context-sensitive defaults know it.
     pub table_key: String,
+    pub role: Role,
+    /// The position of the column for which this one stands in where a row leaves it out.
+    pub instead_of: Option<usize>,
     pub kind: Kind,
     /// Turns a value that is not of `kind` into one that the driver takes.
     pub processor: Option<Py<PyAny>>,
@@ -51,8 +158,8 @@ pub struct Column {
 #[pymethods]
 impl Column {
     #[new]
-    #[pyo3(signature = (key, name, *, sql_name, table_key, kind, processor=None, drop_none=true,
-                        default=None, default_call=None, default_sql=None, omit=false,
+    #[pyo3(signature = (key, name, *, sql_name, table_key, kind, role="value", processor=None,
+                        drop_none=true, instead_of=None, default=None, default_call=None, default_sql=None, omit=false,
                         forced=false, placeholder=vec![String::new(), String::new()]))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -61,8 +168,10 @@ impl Column {
         sql_name: String,
         table_key: String,
         kind: &str,
+        role: &str,
         processor: Option<Py<PyAny>>,
         drop_none: bool,
+        instead_of: Option<usize>,
         default: Option<Py<PyAny>>,
         default_call: Option<Py<PyAny>>,
         default_sql: Option<String>,
@@ -83,6 +192,8 @@ impl Column {
             name,
             sql_name,
             table_key,
+            role: Role::parse(role)?,
+            instead_of,
             kind,
             processor,
             drop_none,
@@ -90,6 +201,19 @@ impl Column {
             forced,
             placeholder,
         })
+    }
+
+    /// What its values are for.
+    #[getter]
+    fn role(&self) -> &'static str {
+        match self.role {
+            Role::Value => "value",
+            Role::Key => "key",
+            Role::Match => "match",
+            Role::Default => "default",
+            Role::Update => "update",
+            Role::Input => "input",
+        }
     }
 
     /// The SQL of a value of this column, with `mark` as its parameter.
@@ -123,6 +247,7 @@ impl Column {
 #[pyclass(frozen, module = "fastbulk._native")]
 #[derive(Debug)]
 pub struct Plan {
+    pub verb: Verb,
     /// Schema and name as the catalog has them.
     pub schema: Option<String>,
     pub table: String,
@@ -144,16 +269,23 @@ pub struct Plan {
     pub expressions: Py<PyTuple>,
     /// The driver's own conversion of objects that it does not know.
     pub adapt: Option<Py<PyAny>>,
+    /// What every row found by its key is set to: the column as SQL, and its new value.
+    pub assignments: Vec<(String, Expression)>,
+    /// What else a row that is updated or deleted has to be.
+    pub condition: Option<Expression>,
+    pub conflict: Option<Conflict>,
 }
 
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (*, schema, table, sql_table, columns, returning, sentinel,
-                        returns_key_only, null, expressions, adapt))]
+    #[pyo3(signature = (*, verb="insert", schema, table, sql_table, columns, returning, sentinel=None,
+                        returns_key_only=false, null, expressions, adapt, assignments=vec![],
+                        condition=None, conflict=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
+        verb: &str,
         schema: Option<String>,
         table: String,
         sql_table: String,
@@ -164,6 +296,9 @@ impl Plan {
         null: Py<PyAny>,
         expressions: Py<PyTuple>,
         adapt: Option<Py<PyAny>>,
+        assignments: Vec<(String, Expression)>,
+        condition: Option<Expression>,
+        conflict: Option<Conflict>,
     ) -> Result<Self> {
         let index = PyDict::new(py);
         for (position, column) in columns.iter().enumerate() {
@@ -173,6 +308,7 @@ impl Plan {
             }
         }
         Ok(Self {
+            verb: Verb::parse(verb)?,
             schema,
             table,
             sql_table,
@@ -184,6 +320,9 @@ impl Plan {
             null,
             expressions,
             adapt,
+            assignments,
+            condition,
+            conflict,
         })
     }
 
@@ -202,6 +341,16 @@ impl Plan {
 impl Plan {
     pub fn column(&self, position: usize) -> &Column {
         self.columns[position].get()
+    }
+
+    /// The columns that find a row, with their positions.
+    pub fn key(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns_of(Role::Key)
+    }
+
+    pub fn columns_of(&self, role: Role) -> impl Iterator<Item = (usize, &Column)> {
+        let columns = self.columns.iter().map(Py::get).enumerate();
+        columns.filter(move |(_, column)| column.role == role)
     }
 
     /// Whether a Python callable of the mapping runs while rows are read.

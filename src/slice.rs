@@ -28,6 +28,12 @@ impl Slice {
         self.rows
     }
 
+    /// The first row that gives no value for that column, or gives NULL.
+    fn first_without(&self, column: usize) -> Option<usize> {
+        let series = &self.columns[column];
+        (0..self.rows).find(|&row| !series.is_given(row) || series.is_null(row))
+    }
+
     /// The value at that row of the slice and column of the plan, as a Python object.
     fn value(&self, py: Python<'_>, row: usize, column: usize) -> PyResult<Py<PyAny>> {
         output::to_python(py, self.columns[column].get(row)).map(Bound::unbind)

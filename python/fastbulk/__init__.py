@@ -8,12 +8,23 @@ gives back in the order of the input.
 from importlib.metadata import version
 
 from .carriers.pysqlite import install as _install
+from .orm.given import given
 from .result import Result, Timing
 from .roads import Road
-from .verbs import explain, insert
+from .verbs import delete, explain, insert, update, upsert
 
 __version__ = version("fastbulk")
-__all__ = ["Result", "Road", "Timing", "explain", "insert"]
+__all__ = [
+    "Result",
+    "Road",
+    "Timing",
+    "delete",
+    "explain",
+    "given",
+    "insert",
+    "update",
+    "upsert",
+]
 
 # Only connections that are opened later get the SQL function.
 _install()

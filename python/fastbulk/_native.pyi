@@ -1,6 +1,6 @@
 """The native half: plans in, rows out. Not public; `fastbulk`'s own modules are its only users."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, final
 
 Kind = Literal[
@@ -20,6 +20,9 @@ Kind = Literal[
     "object",
 ]
 
+Verb = Literal["insert", "update", "upsert", "delete"]
+Role = Literal["value", "key", "match", "default", "update", "input"]
+
 class RowError(Exception):
     """A value that can't be sent; args are (row, key, value, reason, cause)."""
 
@@ -33,6 +36,8 @@ class Column:
     def name(self) -> str: ...
     @property
     def sql_name(self) -> str: ...
+    @property
+    def role(self) -> Role: ...
     def __new__(
         cls,
         key: str,
@@ -41,8 +46,10 @@ class Column:
         sql_name: str,
         table_key: str,
         kind: Kind,
+        role: Role = "value",
         processor: Callable[[Any], Any] | None = None,
         drop_none: bool = True,
+        instead_of: int | None = None,
         default: object = None,
         default_call: Callable[[Any], Any] | None = None,
         default_sql: str | None = None,
@@ -65,16 +72,20 @@ class Plan:
     def __new__(
         cls,
         *,
+        verb: Verb = "insert",
         schema: str | None,
         table: str,
         sql_table: str,
         columns: Sequence[Column],
         returning: Sequence[str],
-        sentinel: tuple[int, int] | None,
-        returns_key_only: bool,
+        sentinel: tuple[int, int] | None = None,
+        returns_key_only: bool = False,
         null: object,
         expressions: tuple[type, ...],
         adapt: Callable[[Any], Any] | None,
+        assignments: Sequence[tuple[str, Sequence[int | str]]] = (),
+        condition: Sequence[int | str] | None = None,
+        conflict: Mapping[str, object] | None = None,
     ) -> Plan: ...
 
 @final
@@ -86,6 +97,7 @@ class Slice:
     @property
     def nbytes(self) -> int: ...
     def __len__(self) -> int: ...
+    def first_without(self, column: int) -> int | None: ...
     def value(self, row: int, column: int) -> Any: ...
 
 @final
@@ -123,6 +135,12 @@ class Outcome:
     def rowcount(self) -> int: ...
     @property
     def type_codes(self) -> None: ...
+    @property
+    def missing(self) -> list[int]: ...
+    @property
+    def unmatched(self) -> list[int]: ...
+    @property
+    def actions(self) -> list[str]: ...
     def __len__(self) -> int: ...
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]: ...
     def scalars(self, processor: Callable[[Any], Any] | None) -> list[Any]: ...
@@ -158,11 +176,13 @@ class SqliteJob:
     @property
     def failure(
         self,
-    ) -> tuple[Literal["refused", "interrupted", "rows lost"], int | None, str] | None: ...
+    ) -> (
+        tuple[Literal["refused", "interrupted", "rows lost", "duplicate"], int | None, str] | None
+    ): ...
     def __new__(cls, plan: Plan, slice: Slice, ahead: Source | None = None) -> SqliteJob: ...
     def take(self) -> Outcome: ...
 
-def sqlite_insert_sql(plan: Plan) -> str: ...
+def sqlite_example_sql(plan: Plan) -> str: ...
 def sqlite_install(path: str | None) -> bool: ...
 def sqlite_probe(on: bool) -> None: ...
 def sqlite_ready() -> bool: ...

@@ -65,8 +65,8 @@ class Call:
                 "returning=<mapped class> needs a Session that the objects join; "
                 "a Connection or Engine can return attributes"
             )
-        if schemas := _schemas(held, execution_options):
-            request = replace(request, schema_translate_map=schemas)
+        if translated := schemas(held, execution_options):
+            request = replace(request, schema_translate_map=translated)
         facts = carrier.facts(held.connection)
         plan = None
         try:
@@ -164,8 +164,9 @@ class Call:
         return undone
 
 
-def _schemas(
+def schemas(
     held: Held, execution_options: Mapping[str, Any]
 ) -> tuple[tuple[str | None, str | None], ...]:
+    """The translation of schemas that holds for a call, as pairs."""
     options = {**held.connection.get_execution_options(), **execution_options}
     return tuple((options.get("schema_translate_map") or {}).items())

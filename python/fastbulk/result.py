@@ -56,7 +56,18 @@ class Result(_Rows):
     Attributes
     ----------
     rowcount : int
-        Rows that the database inserted.
+        Rows that the database inserted, updated or deleted.
+    unmatched : list of int
+        Update and delete with ``where=``: indexes of rows whose key is there, and not as ``where``
+        has it.
+    missing : list of int
+        Delete: indexes of keys that are not there.
+    actions : list of str
+        Upsert: what became of each row, ``"inserted"``, ``"updated"``, ``"unchanged"`` (it was
+        there and was left alone) or ``"duplicate"`` (another row of the input has its key and
+        counts).
+    inserted, updated, unchanged : int
+        Upsert: how many rows of the input each became of.
     road : fastbulk.Road
         How the rows travelled, and why not by a faster road.
     timing : fastbulk.Timing
@@ -66,6 +77,24 @@ class Result(_Rows):
     rowcount: int
     road: Road
     timing: Timing
+    unmatched: Sequence[int] = ()
+    missing: Sequence[int] = ()
+    actions: Sequence[str] = ()
+
+    @property
+    def inserted(self) -> int:
+        """How many rows of an upsert are new."""
+        return self.actions.count("inserted")
+
+    @property
+    def updated(self) -> int:
+        """How many rows of an upsert changed rows that were there."""
+        return self.actions.count("updated")
+
+    @property
+    def unchanged(self) -> int:
+        """How many rows of an upsert left alone rows that were there."""
+        return self.actions.count("unchanged")
 
     @classmethod
     def without_rows(cls) -> Result:

@@ -82,6 +82,12 @@ WAYS = (
         frozenset(),
         ("several tables", "not rendered", "expression defaults", "returning"),
     ),
+    Way(
+        "native",
+        frozenset({"update", "upsert", "delete"}),
+        frozenset({("sqlite", "pysqlite")}),
+        ("not rendered", "no function"),
+    ),
     Way("sqlalchemy", frozenset({"insert"}), frozenset(), ()),
 )
 
@@ -94,7 +100,7 @@ def choose(backend: str, driver: str, verb: str, facts: Mapping[str, str]) -> Ro
     backend, driver
         As SQLAlchemy names them, ``sqlite`` and ``pysqlite``.
     verb
-        ``insert``.
+        ``insert``, ``update``, ``upsert`` or ``delete``.
     facts
         What is true of this call and may close a road: the fact's name and its reason in words.
 
@@ -105,18 +111,16 @@ def choose(backend: str, driver: str, verb: str, facts: Mapping[str, str]) -> Ro
     """
     refused: dict[str, str] = {}
     for way in WAYS:
-        reason = _why_closed(way, backend, driver, verb, facts)
+        if verb not in way.verbs:
+            continue
+        reason = _why_closed(way, backend, driver, facts)
         if reason is None:
             return Road(way.road, backend, driver, refused)
         refused[way.road] = reason
     raise LookupError(f"no road for {verb} on {backend}+{driver}")
 
 
-def _why_closed(
-    way: Way, backend: str, driver: str, verb: str, facts: Mapping[str, str]
-) -> str | None:
-    if verb not in way.verbs:
-        return f"it does not {verb}"
+def _why_closed(way: Way, backend: str, driver: str, facts: Mapping[str, str]) -> str | None:
     if way.drivers and (backend, driver) not in way.drivers:
         return f"there is none for {backend}+{driver}"
     return next((facts[name] for name in way.closed_by if name in facts), None)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import exc, insert
+from sqlalchemy import delete, exc, insert, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session, scoped_session
 
@@ -36,8 +36,17 @@ class Held:
     session: Session | None
 
 
+#: What a Session's own ``get_bind`` may look at.
+_STATEMENTS: dict[str, Any] = {
+    "insert": insert,
+    "upsert": insert,
+    "update": update,
+    "delete": delete,
+}
+
+
 @contextmanager
-def hold(target: Target, mapper: Mapper[Any]) -> Iterator[Held]:
+def hold(target: Target, mapper: Mapper[Any], verb: str = "insert") -> Iterator[Held]:
     """The connection on which a call to ``target`` runs.
 
     A Session's pending changes are flushed first, as ``session.execute`` does. An Engine gives a
@@ -59,7 +68,7 @@ def hold(target: Target, mapper: Mapper[Any]) -> Iterator[Held]:
             raise NotImplementedError("a sharded Session has no one connection for all rows")
         target._autoflush()
         connection = target.connection(
-            bind_arguments={"mapper": mapper, "clause": insert(table_of(mapper))}
+            bind_arguments={"mapper": mapper, "clause": _STATEMENTS[verb](table_of(mapper))}
         )
         yield Held(connection, target)
     elif isinstance(target, Connection):

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import exc
 
 from .call import Call
-from .orm.mapping import Request, mapper_of, table_of
+from .keyed import KeyedCall
+from .orm.keyed import KeyedRequest, names_of
+from .orm.mapping import Request, mapper_of, table_of, tables_of
 from .orm.returning import as_list
 from .progress import reporting
 from .targets import hold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy.orm import Mapper
 
     from .progress import Report
     from .result import Result
@@ -94,6 +98,241 @@ def insert(
         call = Call.prepare(held, mapper, request, execution_options or {})
         with reporting(progress, rows, table_of(mapper).name) as report:
             return call.insert(rows, report)
+
+
+def update(
+    target: Target,
+    model: type[Any],
+    rows: Iterable[Any],
+    *,
+    where: Any = None,
+    values: Mapping[Any, Any] | None = None,
+    returning: Any = None,
+    unknown: Literal["raise", "ignore"] = "raise",
+    options: Sequence[Any] = (),
+    execution_options: Mapping[str, Any] | None = None,
+    progress: Report | bool | None = None,
+) -> Result:
+    """Updates rows of a mapped class by primary key: SQLAlchemy's bulk update, native.
+
+    Each row holds its whole primary key. Whatever else it gives is stored, None as NULL; what it
+    leaves out stays as it is, but for ``onupdate`` and version ids. Of several rows with one key
+    the last one wins. All rows are updated or, with an error, none.
+
+    Parameters
+    ----------
+    target
+        As for :func:`insert`.
+    model
+        A mapped class.
+    rows
+        As for :func:`insert`; they are held until the call ends.
+    where
+        A condition, or a list of them, that the row that is there has to meet too; it may use
+        :func:`given`. Rows that don't meet it are in the result's ``unmatched``.
+    values
+        Attribute -> value or SQL expression, for all rows:
+        ``{User.n: User.n + fastbulk.given(User.n)}``. What rows give for such an attribute is
+        taken by :func:`given` alone.
+    returning
+        What comes back, in the order of the rows, as the rows are after the call; as for
+        :func:`insert`.
+    unknown, options, execution_options, progress
+        As for :func:`insert`.
+
+    Returns
+    -------
+    Result
+        With ``.rowcount``, ``.unmatched``, ``.road`` and ``.timing``.
+
+    Raises
+    ------
+    sqlalchemy.orm.exc.StaleDataError
+        A row is not there, or its version id is another; ``.rows`` has the indexes.
+    sqlalchemy.exc.InvalidRequestError
+        A row does not give its whole key or its version id.
+    sqlalchemy.exc.ArgumentError, sqlalchemy.exc.StatementError
+        As for :func:`insert`.
+    NotImplementedError
+        There is no road for this verb on this database yet.
+    """
+    mapper = mapper_of(model)
+    request = KeyedRequest(
+        "update",
+        unknown,
+        tuple(as_list(returning)),
+        tuple(options),
+        where=tuple(as_list(where)),
+        values=_values(mapper, values),
+    )
+    return _keyed(target, mapper, rows, request, execution_options, progress)
+
+
+def upsert(
+    target: Target,
+    model: type[Any],
+    rows: Iterable[Any],
+    *,
+    key: Any = None,
+    key_where: Any = None,
+    update: Any = None,
+    where: Any = None,
+    only_changed: bool = False,
+    duplicates: Literal["error", "first", "last"] = "error",
+    returning: Any = None,
+    unknown: Literal["raise", "ignore"] = "raise",
+    options: Sequence[Any] = (),
+    execution_options: Mapping[str, Any] | None = None,
+    progress: Report | bool | None = None,
+) -> Result:
+    """Inserts rows, and updates those whose key is there already.
+
+    What a row gives is stored, None as NULL. What it leaves out becomes its default in a new row,
+    and stays as it is (but for ``onupdate``) in one that is there.
+
+    Parameters
+    ----------
+    target
+        As for :func:`insert`.
+    model
+        A class that is mapped to one table.
+    rows
+        As for :func:`insert`; they are held until the call ends.
+    key
+        The attributes, or their names, of a unique key; by default the primary key.
+    key_where
+        The condition of a partial unique index.
+    update
+        What is stored in rows that are there: a list of attributes; ``"nothing"``; or a mapping
+        from attribute to value or SQL expression over the row that is there and, by
+        :func:`given`, the given one. By default all that a row gives but key and primary key.
+    where
+        A condition, or a list of them: rows that are there and don't meet it stay as they are.
+    only_changed
+        A row that would be the same afterwards is left alone: no trigger fires, no ``onupdate``.
+    duplicates
+        What to make of several rows with one key, as the database compares keys: an error, or the
+        first or last of them counts and the others are left out.
+    returning
+        What comes back for every row, in the order of the rows, whatever became of it.
+    unknown, options, execution_options, progress
+        As for :func:`insert`.
+
+    Returns
+    -------
+    Result
+        With ``.actions``, ``.inserted``, ``.updated``, ``.unchanged``, ``.rowcount``, ``.road`` and
+        ``.timing``.
+
+    Raises
+    ------
+    sqlalchemy.exc.InvalidRequestError
+        A row does not give its key, two rows have the same one, or there is no such unique key.
+    sqlalchemy.exc.ArgumentError, sqlalchemy.exc.StatementError
+        As for :func:`insert`.
+    NotImplementedError
+        There is no road for this verb on this database yet.
+    """
+    mapper = mapper_of(model)
+    if len(tables_of(mapper)) > 1:
+        raise exc.InvalidRequestError(
+            f"{mapper.class_.__name__} is mapped to several tables; upsert takes one"
+        )
+    if duplicates not in {"error", "first", "last"}:
+        raise exc.ArgumentError(f"duplicates is 'error', 'first' or 'last', got {duplicates!r}")
+    updates, values = _updates(mapper, update)
+    request = KeyedRequest(
+        "upsert",
+        unknown,
+        tuple(as_list(returning)),
+        tuple(options),
+        where=tuple(as_list(where)),
+        values=values,
+        key=names_of(mapper, as_list(key), "key"),
+        key_where=key_where,
+        update=updates,
+        duplicates=duplicates,
+        only_changed=only_changed,
+    )
+    return _keyed(target, mapper, rows, request, execution_options, progress)
+
+
+def delete(
+    target: Target,
+    model: type[Any],
+    keys: Iterable[Any],
+    *,
+    where: Any = None,
+    execution_options: Mapping[str, Any] | None = None,
+    progress: Report | bool | None = None,
+) -> Result:
+    """Deletes rows of a mapped class by primary key.
+
+    Parameters
+    ----------
+    target
+        As for :func:`insert`.
+    model
+        A mapped class. Rows of joined inheritance are deleted from all its tables.
+    keys
+        Whole primary keys: values, tuples in the order of the key's columns, mappings, or objects.
+    where
+        A condition, or a list of them, that a row has to meet too. Rows that don't meet it are in
+        the result's ``unmatched``.
+    execution_options, progress
+        As for :func:`insert`.
+
+    Returns
+    -------
+    Result
+        With ``.rowcount``, ``.missing`` (indexes of keys that are not there), ``.unmatched``,
+        ``.road`` and ``.timing``.
+
+    Raises
+    ------
+    sqlalchemy.exc.InvalidRequestError
+        A key is not whole.
+    sqlalchemy.exc.ArgumentError, sqlalchemy.exc.StatementError
+        As for :func:`insert`.
+    NotImplementedError
+        There is no road for this verb on this database yet.
+    """
+    mapper = mapper_of(model)
+    request = KeyedRequest("delete", where=tuple(as_list(where)))
+    return _keyed(target, mapper, keys, request, execution_options, progress)
+
+
+def _keyed(
+    target: Target,
+    mapper: Mapper[Any],
+    rows: Iterable[Any],
+    request: KeyedRequest,
+    execution_options: Mapping[str, Any] | None,
+    progress: Report | bool | None,
+) -> Result:
+    _check_rows(rows)
+    with hold(target, mapper, request.verb) as held:
+        call = KeyedCall.prepare(held, mapper, request, execution_options or {})
+        with reporting(progress, rows, table_of(mapper).name) as report:
+            return call.run(rows, report)
+
+
+def _values(mapper: Mapper[Any], values: Mapping[Any, Any] | None) -> tuple[tuple[str, Any], ...]:
+    given = values or {}
+    return tuple(zip(names_of(mapper, given, "values"), given.values(), strict=True))
+
+
+def _updates(
+    mapper: Mapper[Any], update: Any
+) -> tuple[tuple[str, ...] | None, tuple[tuple[str, Any], ...]]:
+    """The attributes that are stored as given, and those that are set to something else."""
+    if update is None:
+        return None, ()
+    if isinstance(update, str) and update == "nothing":
+        return (), ()
+    if isinstance(update, Mapping):
+        return (), _values(mapper, update)
+    return names_of(mapper, as_list(update), "update"), ()
 
 
 def explain(

@@ -196,6 +196,7 @@ impl RowReader {
             let column = column.get();
             match cell(block, position, column.drop_none) {
                 Some(value) if !column.forced => parameters.set_item(&column.table_key, value)?,
+                _ if column.instead_of.is_some_and(|main| block.cell(main).is_some()) => {}
                 _ if matches!(column.absent, Absent::Call(_) | Absent::Value(_)) => {
                     parameters.set_item(&column.table_key, py.None())?;
                 }
@@ -205,7 +206,11 @@ impl RowReader {
         context.setattr(pyo3::intern!(py, "current_parameters"), &parameters)?;
         for (position, column) in plan.columns.iter().enumerate() {
             let column = column.get();
-            if cell(block, position, column.drop_none).is_some() && !column.forced {
+            let given = |position| {
+                let column = plan.column(position);
+                cell(block, position, column.drop_none).is_some() && !column.forced
+            };
+            if given(position) || column.instead_of.is_some_and(given) {
                 continue;
             }
             let value = match &column.absent {

@@ -55,6 +55,12 @@ impl Handle<'_> {
         Statement::prepare(self, sql)?.run()
     }
 
+    /// Has `last_rowid` tell of later inserts only.
+    pub fn forget_rowid(self, rowid: i64) {
+        // SAFETY: the handle is open (see `new`).
+        unsafe { ffi::sqlite3_set_last_insert_rowid(self.raw.as_ptr(), rowid) };
+    }
+
     /// Rows that the last statement inserted, changed or deleted, without those of triggers.
     pub fn changes(self) -> u64 {
         // SAFETY: the handle is open (see `new`).

@@ -28,7 +28,7 @@ impl Collector {
 
     pub fn finish(self, rowcount: u64) -> Outcome {
         let columns = self.columns.into_iter().map(SeriesBuilder::finish).collect();
-        Outcome { rowcount, rows: self.rows, columns }
+        Outcome { rowcount, rows: self.rows, columns, ..Outcome::default() }
     }
 }
 

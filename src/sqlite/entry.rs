@@ -228,7 +228,7 @@ fn complaint(failure: &Failure) -> (CString, c_int) {
     let code = match failure.reason {
         Reason::Refused { code, .. } => code,
         Reason::Interrupted(_) => ffi::SQLITE_INTERRUPT,
-        Reason::RowsLost { .. } => ffi::SQLITE_ABORT,
+        Reason::RowsLost { .. } | Reason::Duplicate { .. } => ffi::SQLITE_ABORT,
     };
     let message = failure.reason.to_string().replace('\0', "");
     (CString::new(message).unwrap_or_default(), code)
@@ -313,6 +313,7 @@ impl SqliteJob {
                     Reason::Refused { .. } => "refused",
                     Reason::Interrupted(_) => "interrupted",
                     Reason::RowsLost { .. } => "rows lost",
+                    Reason::Duplicate { .. } => "duplicate",
                 };
                 Some((reason, failure.row, failure.sql.clone()))
             }

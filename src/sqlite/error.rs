@@ -21,6 +21,8 @@ pub enum Reason {
     Interrupted(PyErr),
     /// RETURNING gave another number of rows than were sent (a trigger dropped some).
     RowsLost { sent: usize, returned: usize },
+    /// Two rows of the slice have the same key.
+    Duplicate { first: usize, second: usize },
 }
 
 impl fmt::Display for Reason {
@@ -30,6 +32,9 @@ impl fmt::Display for Reason {
             Self::Interrupted(error) => write!(formatter, "interrupted: {error}"),
             Self::RowsLost { sent, returned } => {
                 write!(formatter, "{sent} rows were sent and {returned} came back")
+            }
+            Self::Duplicate { first, second } => {
+                write!(formatter, "rows {first} and {second} have the same key")
             }
         }
     }

@@ -1,20 +1,19 @@
 //! One slice into one table: the loop over prepared statements, inside a savepoint.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::bind::{Handle, Statement};
+use super::catalog::Catalog;
 use super::decode::{Collector, ascends};
 use super::encode::{Encoded, encode};
 use super::error::{Failure, Reason, Result};
 use super::feed::{Module, TABLE};
-use super::sql::{
-    COLUMNS_WITH_DEFAULT, Place, REFERS_TO_ITSELF, Shape, insert, insert_from, is_plain_table,
-    keys_of_rowids,
-};
+use super::sql::{Place, Shape, insert, insert_from, keys_of_rowids};
+use super::{keyed, upsert};
 use crate::gate::Gate;
 use crate::output::Outcome;
-use crate::plan::{Absent, Plan};
+use crate::plan::{Absent, Plan, Verb};
 use crate::slice::Slice;
 use crate::values::{Cell, Series, Values};
 
@@ -30,11 +29,11 @@ const SIZES: [(usize, usize); 2] = [(10, TOGETHER_FROM), (1, 0)];
 /// How many prepared statements are kept, of which each takes some kilobytes.
 const STATEMENTS: usize = 500;
 
-/// Inserts the slice; all of it or, with an error, nothing.
+/// Does with the slice what the plan says; all of it or, with an error, nothing.
 pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
     handle.execute("SAVEPOINT fastbulk_job")?;
     let gate = Gate::new();
-    let outcome = attempt(handle, plan, slice).and_then(|outcome| {
+    let outcome = work(handle, plan, slice).and_then(|outcome| {
         gate.at_end().map_err(interrupted)?;
         // In autocommit this is a COMMIT, which checks deferred constraints.
         handle.execute("RELEASE fastbulk_job")?;
@@ -47,6 +46,14 @@ pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
         let _ = handle.execute("RELEASE fastbulk_job");
     }
     outcome
+}
+
+fn work(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
+    match plan.verb {
+        Verb::Insert => attempt(handle, plan, slice),
+        Verb::Update | Verb::Delete => keyed::run(handle, plan, slice),
+        Verb::Upsert => upsert::run(handle, plan, slice),
+    }
 }
 
 fn interrupted(error: pyo3::PyErr) -> Failure {
@@ -87,13 +94,11 @@ fn checks_rows_of_itself(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Resu
     if slice.rows < TOGETHER_FROM || !plan.returning.is_empty() {
         return Ok(false);
     }
-    let mut statement = Statement::prepare(handle, REFERS_TO_ITSELF)?;
-    bind_table(&mut statement, plan)?;
-    statement.step()
+    Catalog::new(handle, plan).refers_to_itself()
 }
 
 /// Whether one row may be to blame, and not the disk, a lock or a signal.
-fn is_about_a_row(reason: &Reason) -> bool {
+pub fn is_about_a_row(reason: &Reason) -> bool {
     use rusqlite::ffi::{SQLITE_CONSTRAINT, SQLITE_ERROR, SQLITE_MISMATCH, SQLITE_TOOBIG};
     let Reason::Refused { code, .. } = reason else {
         return false;
@@ -113,13 +118,15 @@ struct Insert<'h, 'd> {
     handle: Handle<'h>,
     plan: &'d Plan,
     slice: &'d Slice,
+    catalog: Catalog<'h, 'd>,
     shapes: Shapes,
 }
 
 impl<'h, 'd> Insert<'h, 'd> {
     fn new(handle: Handle<'h>, plan: &'d Plan, slice: &'d Slice) -> Result<Self> {
-        let shapes = Shapes::new(handle, plan, slice)?;
-        Ok(Self { handle, plan, slice, shapes })
+        let catalog = Catalog::new(handle, plan);
+        let shapes = Shapes::new(&catalog, plan, slice)?;
+        Ok(Self { handle, plan, slice, catalog, shapes })
     }
 
     /// The outcome, and whether its rows certainly stand in the order of the slice.
@@ -164,13 +171,10 @@ impl<'h, 'd> Insert<'h, 'd> {
         if effort == Effort::RowByRow || self.slice.rows < FEED_FROM || !feeds(shape) {
             return Ok(None);
         }
-        let mut module = Module::new(self.handle, &self.slice.columns, encoded)?;
-        // An insert of no rows takes the write lock. To read the schema before would take a read
-        // lock, and of two connections that do so and then write, one gets "database is locked".
-        let sql = insert_from(self.plan, shape, TABLE, false);
-        let locked = Statement::prepare(self.handle, &sql).and_then(|mut lock| lock.run());
-        locked.map_err(|failure| fed(failure, &mut module, insert(self.plan, shape, 1)))?;
-        Ok(self.asks_true(&is_plain_table(self.plan))?.then_some(module))
+        if !self.catalog.is_plain_table()? {
+            return Ok(None);
+        }
+        Module::new(self.handle, &self.slice.columns, encoded).map(Some)
     }
 
     /// The generated keys as the rowids that SQLite tells after each row, where RETURNING would
@@ -194,16 +198,12 @@ impl<'h, 'd> Insert<'h, 'd> {
         if rowcount == self.slice.rows as u64 && self.are_keys(key, &rowids)? {
             let values = Values::Int(rowids.into());
             let series = Series { values, validity: None, given: None };
-            return Ok(Some(Outcome { rowcount, rows: self.slice.rows, columns: vec![series] }));
+            let rows = self.slice.rows;
+            let columns = vec![series];
+            return Ok(Some(Outcome { rowcount, rows, columns, ..Outcome::default() }));
         }
         self.handle.execute("ROLLBACK TO fastbulk_job")?;
         Ok(None)
-    }
-
-    fn asks_true(&self, sql: &str) -> Result<bool> {
-        let mut statement = Statement::prepare(self.handle, sql)?;
-        statement.bind_text(1, self.plan.table.as_bytes())?;
-        Ok(statement.step()? && statement.column(0) == Cell::Int(1))
     }
 
     /// One rowid per row, each greater than the one before, and the key is the rowid.
@@ -380,6 +380,22 @@ fn bind<'p>(
     Ok(())
 }
 
+/// Binds the values that one row has for these columns, each as the parameter of its position.
+pub fn bind_row<'p>(
+    statement: &mut Statement<'_, 'p>,
+    slice: &Slice,
+    encoded: &'p [Encoded<'_>],
+    columns: &[usize],
+    row: usize,
+) -> Result<()> {
+    for &column in columns {
+        let index = column as i32 + 1;
+        let series = &slice.columns[column];
+        bind_column(statement, series, &encoded[column], row..row + 1, |_| index)?;
+    }
+    Ok(())
+}
+
 fn bind_column<'p>(
     statement: &mut Statement<'_, 'p>,
     series: &Series,
@@ -420,7 +436,7 @@ fn bind_column<'p>(
     Ok(())
 }
 
-fn bind_cell<'p>(statement: &mut Statement<'_, 'p>, index: i32, cell: Cell<'p>) -> Result<()> {
+pub fn bind_cell<'p>(statement: &mut Statement<'_, 'p>, index: i32, cell: Cell<'p>) -> Result<()> {
     match cell {
         Cell::Bool(value) => statement.bind_int(index, i64::from(value)),
         Cell::Int(value) => statement.bind_int(index, value),
@@ -450,7 +466,7 @@ struct Shapes {
 }
 
 impl Shapes {
-    fn new(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Self> {
+    fn new(catalog: &Catalog<'_, '_>, plan: &Plan, slice: &Slice) -> Result<Self> {
         let mut shapes = Self { base: Vec::new(), splitting: Vec::new(), absent: Vec::new() };
         let mut with_default = None;
         for (position, series) in slice.columns.iter().enumerate() {
@@ -469,7 +485,7 @@ impl Shapes {
             let is_null = match column.absent {
                 Absent::Null | Absent::Value(_) | Absent::Call(_) => {
                     if with_default.is_none() {
-                        with_default = Some(columns_with_default(handle, plan)?);
+                        with_default = Some(catalog.columns_with_default()?);
                     }
                     with_default
                         .as_ref()
@@ -517,26 +533,4 @@ impl Shapes {
         }
         shape
     }
-}
-
-/// Name and schema as parameters of a pragma's function.
-fn bind_table<'p>(statement: &mut Statement<'_, 'p>, plan: &'p Plan) -> Result<()> {
-    statement.bind_text(1, plan.table.as_bytes())?;
-    match &plan.schema {
-        Some(schema) => statement.bind_text(2, schema.as_bytes()),
-        None => statement.bind_null(2),
-    }
-}
-
-/// Names in lower case: SQLite's names are the same in either.
-fn columns_with_default(handle: Handle<'_>, plan: &Plan) -> Result<HashSet<String>> {
-    let mut names = HashSet::new();
-    let mut statement = Statement::prepare(handle, COLUMNS_WITH_DEFAULT)?;
-    bind_table(&mut statement, plan)?;
-    while statement.step()? {
-        if let Cell::Text(name) = statement.column(0) {
-            names.insert(name.to_ascii_lowercase());
-        }
-    }
-    Ok(names)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use pyo3::prelude::*;
 
-use crate::plan::{Absent, Plan};
+use crate::plan::{Absent, Conflict, Expression, Piece, Plan, Role, Verb};
 
 /// How a column stands in a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,11 +77,11 @@ fn present<'a>(
     plan: &'a Plan,
     shape: &'a [Place],
 ) -> impl Iterator<Item = (&'a crate::plan::Column, Place)> {
-    shape
-        .iter()
-        .enumerate()
-        .filter(|(_, place)| **place != Place::Out)
-        .map(|(position, place)| (plan.column(position), *place))
+    placed(shape).map(|(position, place)| (plan.column(position), place))
+}
+
+fn placed(shape: &[Place]) -> impl Iterator<Item = (usize, Place)> {
+    shape.iter().copied().enumerate().filter(|(_, place)| *place != Place::Out)
 }
 
 /// Whether the name is a table of its schema (not of a temporary one) that has no trigger.
@@ -95,6 +95,254 @@ pub fn is_plain_table(plan: &Plan) -> String {
          AND NOT EXISTS (SELECT 1 FROM sqlite_temp_master WHERE lower(tbl_name) = lower(?1))"
     )
 }
+
+/// A statement whose parameter `?n` is the value of the column at position `n - 1`.
+#[derive(Default)]
+pub struct RowSql {
+    pub text: String,
+    /// The columns that it takes.
+    pub columns: Vec<usize>,
+}
+
+impl RowSql {
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// The row's value of that column.
+    fn value(&mut self, plan: &Plan, column: usize) {
+        let mark = format!("?{}", column + 1);
+        self.push(&plan.column(column).value_sql(&mark));
+        if !self.columns.contains(&column) {
+            self.columns.push(column);
+        }
+    }
+
+    fn expression(&mut self, plan: &Plan, expression: &Expression) {
+        for piece in expression {
+            match piece {
+                Piece::Sql(sql) => self.push(sql),
+                Piece::Given(column) => self.value(plan, *column),
+            }
+        }
+    }
+
+    /// `a = ?1 AND b = ?2`: the row with that key.
+    fn key(&mut self, plan: &Plan) {
+        for (number, (column, key)) in plan.key().enumerate() {
+            self.push(if number == 0 { " WHERE " } else { " AND " });
+            self.push(&key.sql_name);
+            self.push(" = ");
+            self.value(plan, column);
+        }
+    }
+
+    /// The row with that key, if it is as the plan wants it.
+    fn row(&mut self, plan: &Plan) {
+        self.key(plan);
+        for (column, value) in plan.columns_of(Role::Match) {
+            self.push(&format!(" AND {} = ", value.sql_name));
+            self.value(plan, column);
+        }
+        if let Some(condition) = &plan.condition {
+            self.push(" AND (");
+            self.expression(plan, condition);
+            self.push(")");
+        }
+    }
+}
+
+/// `UPDATE t SET a = ?2 WHERE id = ?1` for a row that gives those columns; None where there is
+/// nothing to set.
+pub fn update(plan: &Plan, given: &[bool]) -> Option<RowSql> {
+    let values = || plan.columns_of(Role::Value).filter(|(column, _)| given[*column]);
+    if values().next().is_none() && plan.assignments.is_empty() {
+        return None;
+    }
+    let mut sql = RowSql::default();
+    let _ = write!(sql.text, "UPDATE {} SET ", plan.sql_table);
+    let mut separator = "";
+    for (column, value) in values() {
+        let _ = write!(sql.text, "{separator}{} = ", value.sql_name);
+        sql.value(plan, column);
+        separator = ", ";
+    }
+    for (column, value) in plan.columns_of(Role::Update) {
+        if value.instead_of.is_some_and(|main| given[main]) {
+            continue;
+        }
+        let _ = write!(sql.text, "{separator}{} = ", value.sql_name);
+        sql.own_value(plan, column);
+        separator = ", ";
+    }
+    for (name, expression) in &plan.assignments {
+        let _ = write!(sql.text, "{separator}{name} = ");
+        sql.expression(plan, expression);
+        separator = ", ";
+    }
+    sql.row(plan);
+    Some(sql)
+}
+
+pub fn delete(plan: &Plan) -> RowSql {
+    let mut sql = RowSql { text: format!("DELETE FROM {}", plan.sql_table), columns: Vec::new() };
+    sql.row(plan);
+    sql
+}
+
+/// A row where the key finds one, whatever it holds.
+pub fn exists(plan: &Plan) -> RowSql {
+    let text = format!("SELECT 1 FROM {}", plan.sql_table);
+    let mut sql = RowSql { text, columns: Vec::new() };
+    sql.key(plan);
+    sql
+}
+
+/// What is returned of the row that the key finds.
+pub fn read_back(plan: &Plan) -> RowSql {
+    let text = format!("SELECT {} FROM {}", plan.returning.join(", "), plan.sql_table);
+    let mut sql = RowSql { text, columns: Vec::new() };
+    sql.key(plan);
+    sql
+}
+
+/// `INSERT INTO t (a, b) VALUES (?1, ?2) ON CONFLICT (a) DO UPDATE SET b = excluded.b RETURNING id`
+/// for a row of that shape; it returns the primary key.
+pub fn upsert(plan: &Plan, conflict: &Conflict, shape: &[Place]) -> RowSql {
+    let mut sql = RowSql::default();
+    match insert_into(plan, shape) {
+        None => {
+            let _ = write!(sql.text, "INSERT INTO {} DEFAULT VALUES", plan.sql_table);
+        }
+        Some(into) => {
+            sql.push(&into);
+            sql.push("VALUES (");
+            for (number, (column, place)) in placed(shape).enumerate() {
+                sql.push(if number == 0 { "" } else { ", " });
+                match (&plan.column(column).absent, place) {
+                    (Absent::Sql(text), Place::Expression) => sql.push(text),
+                    _ => sql.value(plan, column),
+                }
+            }
+            let _ = write!(sql.text, ") ON CONFLICT {} DO ", conflict.target);
+            sql.conflict(plan, conflict, shape);
+        }
+    }
+    let _ = write!(sql.text, " RETURNING {}", conflict.primary_key.join(", "));
+    sql
+}
+
+impl RowSql {
+    fn conflict(&mut self, plan: &Plan, conflict: &Conflict, shape: &[Place]) {
+        let given = |column: &usize| shape[*column] == Place::Bound;
+        let updates: Vec<_> = conflict.updates.iter().copied().filter(given).collect();
+        if updates.is_empty() && plan.assignments.is_empty() {
+            return self.push("NOTHING");
+        }
+        self.push("UPDATE SET ");
+        let mut separator = "";
+        for &column in &updates {
+            let name = &plan.column(column).sql_name;
+            let _ = write!(self.text, "{separator}{name} = excluded.{name}");
+            separator = ", ";
+        }
+        for (column, value) in plan.columns_of(Role::Update) {
+            if value.instead_of.is_some_and(|main| updates.contains(&main)) {
+                continue;
+            }
+            let _ = write!(self.text, "{separator}{} = ", value.sql_name);
+            self.own_value(plan, column);
+            separator = ", ";
+        }
+        for (name, expression) in &plan.assignments {
+            let _ = write!(self.text, "{separator}{name} = ");
+            self.over_excluded(plan, expression);
+            separator = ", ";
+        }
+        self.conflict_condition(plan, conflict, &updates);
+    }
+
+    fn conflict_condition(&mut self, plan: &Plan, conflict: &Conflict, updates: &[usize]) {
+        let mut separator = " WHERE ";
+        if let Some(condition) = &plan.condition {
+            self.push(separator);
+            self.push("(");
+            self.over_excluded(plan, condition);
+            self.push(")");
+            separator = " AND ";
+        }
+        if !conflict.only_changed {
+            return;
+        }
+        self.push(separator);
+        self.push("(");
+        let table = &plan.sql_table;
+        let mut separator = "";
+        for &column in updates {
+            let name = &plan.column(column).sql_name;
+            let _ = write!(self.text, "{separator}{table}.{name} IS NOT excluded.{name}");
+            separator = " OR ";
+        }
+        for (name, expression) in &plan.assignments {
+            let _ = write!(self.text, "{separator}{table}.{name} IS NOT (");
+            self.over_excluded(plan, expression);
+            self.push(")");
+            separator = " OR ";
+        }
+        self.push(")");
+    }
+
+    /// The default of a column: its SQL, or the value that the row has for it.
+    fn own_value(&mut self, plan: &Plan, column: usize) {
+        match &plan.column(column).absent {
+            Absent::Sql(text) => self.push(text),
+            Absent::Null | Absent::Omit | Absent::Value(_) | Absent::Call(_) => {
+                self.value(plan, column);
+            }
+        }
+    }
+
+    /// An expression over the row that is there and the one that was to be inserted.
+    fn over_excluded(&mut self, plan: &Plan, expression: &Expression) {
+        for piece in expression {
+            match piece {
+                Piece::Sql(sql) => self.push(sql),
+                Piece::Given(column) => {
+                    let _ = write!(self.text, "excluded.{}", plan.column(*column).sql_name);
+                }
+            }
+        }
+    }
+}
+
+/// The primary key of the row with which a row would conflict.
+pub fn landed(plan: &Plan, conflict: &Conflict) -> RowSql {
+    let text = format!("SELECT {} FROM {}", conflict.primary_key.join(", "), plan.sql_table);
+    let mut sql = RowSql { text, columns: Vec::new() };
+    sql.key(plan);
+    if let Some(condition) = &conflict.key_where {
+        let _ = write!(sql.text, " AND ({condition})");
+    }
+    sql
+}
+
+/// What is returned of the row with that primary key, whose values are parameters in its order.
+pub fn read_landed(plan: &Plan, conflict: &Conflict) -> String {
+    let key: Vec<_> = conflict.primary_key.iter().map(|name| format!("{name} = ?")).collect();
+    let returning = plan.returning.join(", ");
+    format!("SELECT {returning} FROM {} WHERE {}", plan.sql_table, key.join(" AND "))
+}
+
+/// A write of no rows.
+pub fn write_nothing(plan: &Plan) -> String {
+    let column = plan.columns.first().map_or("rowid", |column| &column.get().sql_name);
+    let table = &plan.sql_table;
+    format!("INSERT INTO {table} ({column}) SELECT {column} FROM {table} WHERE 0")
+}
+
+/// A row for a column of an index that is not compared byte by byte.
+pub const OTHER_COLLATIONS: &str = "SELECT 1 FROM pragma_index_list(?1, ?2) AS i \
+     CROSS JOIN pragma_index_xinfo(i.name, ?2) AS c WHERE c.key AND upper(c.coll) <> 'BINARY'";
 
 /// The key of the rows with these rowids.
 pub fn keys_of_rowids(plan: &Plan, column: usize) -> String {
@@ -113,15 +361,21 @@ pub const REFERS_TO_ITSELF: &str = "SELECT 1 FROM pragma_foreign_keys AS k \
 
 /// The statement of one row that gives every column which the database does not make itself.
 #[pyfunction]
-pub fn sqlite_insert_sql(plan: &Plan) -> String {
+pub fn sqlite_example_sql(plan: &Plan) -> String {
     let shape: Shape = plan
         .columns
         .iter()
-        .map(|column| match column.get().absent {
-            Absent::Sql(_) => Place::Expression,
-            Absent::Omit => Place::Out,
-            Absent::Null | Absent::Value(_) | Absent::Call(_) => Place::Bound,
+        .map(|column| match (column.get().role, &column.get().absent) {
+            (Role::Default | Role::Update | Role::Input, _) => Place::Out,
+            (_, Absent::Sql(_)) => Place::Expression,
+            (_, Absent::Omit) if plan.verb == Verb::Insert => Place::Out,
+            _ => Place::Bound,
         })
         .collect();
-    insert(plan, &shape, 1)
+    match (plan.verb, &plan.conflict) {
+        (Verb::Upsert, Some(conflict)) => upsert(plan, conflict, &shape).text,
+        (Verb::Insert | Verb::Upsert, _) => insert(plan, &shape, 1),
+        (Verb::Update, _) => update(plan, &vec![true; shape.len()]).unwrap_or_default().text,
+        (Verb::Delete, _) => delete(plan).text,
+    }
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Dialect
 
     from .._native import Outcome, Slice, Source
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
 
 #: It gives no row, so that it has ended when the driver returns from it: a statement in the middle
@@ -122,7 +123,7 @@ def _number(value: Any) -> Any:
 
 def example_sql(plan: _native.Plan) -> str:
     """The statement for one row that gives all columns."""
-    return _native.sqlite_insert_sql(plan)
+    return _native.sqlite_example_sql(plan)
 
 
 @contextmanager
@@ -167,6 +168,20 @@ def native(
         while part is not None:
             yield _run(connection, plan, part, ahead=source)
             part = source.next_slice()
+
+
+def keyed(connection: Connection, plan: KeyedPlan, part: Slice) -> Outcome:
+    """Updates, upserts or deletes the rows that the slice's keys find.
+
+    Raises
+    ------
+    sqlalchemy.exc.DBAPIError
+        The database refused a row, with ``.row``, ``.column`` and ``.value``.
+    sqlalchemy.exc.InvalidRequestError
+        Two rows have one key, or a trigger dropped a row.
+    """
+    plain.begin_on_sqlite(connection)
+    return _run(connection, plan, part)
 
 
 def executemany(
@@ -241,7 +256,10 @@ def _fits(value: Any) -> bool:
 
 
 def _run(
-    connection: Connection, plan: InsertPlan, part: Slice, ahead: Source | None = None
+    connection: Connection,
+    plan: InsertPlan | KeyedPlan,
+    part: Slice,
+    ahead: Source | None = None,
 ) -> Outcome:
     job = _native.SqliteJob(plan.native, part, ahead)
     try:
@@ -260,7 +278,7 @@ def _explain(
     error: exc.DBAPIError,
     job: _native.SqliteJob,
     connection: Connection,
-    plan: InsertPlan,
+    plan: InsertPlan | KeyedPlan,
     part: Slice,
 ) -> None:
     """Says of the driver's error which row and column it is about."""
@@ -269,10 +287,18 @@ def _explain(
     reason, row, sql = job.failure
     if reason == "interrupted":
         job.take()  # raises what the signal handler raised
+    if reason == "duplicate":
+        raise exc.InvalidRequestError(
+            f"{error.orig}; duplicates='first' or 'last' says which of them counts"
+        ) from error
     if reason == "rows lost":
         raise exc.InvalidRequestError(
             f"INSERT..RETURNING gave back another number of rows than were sent: {error.orig}; "
             "a trigger may have dropped some, so the rows can't be matched"
+        ) from error
+    if "ON CONFLICT clause does not match" in str(error.orig):
+        raise exc.InvalidRequestError(
+            f"no primary key or unique constraint of {plan.table.name} is on the key of this upsert"
         ) from error
     error.statement, error.params = sql, None
     if row is None:
@@ -285,7 +311,7 @@ def _explain(
 def _locate(
     error: exc.DBAPIError,
     connection: Connection,
-    plan: InsertPlan,
+    plan: InsertPlan | KeyedPlan,
     row: int,
     value: Callable[[int], Any],
 ) -> None:

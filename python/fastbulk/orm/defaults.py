@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.schema import Sequence
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Column
     from sqlalchemy.engine import Connection, Dialect, Engine
     from sqlalchemy.orm import Mapper
@@ -79,6 +81,27 @@ def default_of(column: Column[Any], mapper: Mapper[Any], render: Renderer) -> di
         return {"default": default.arg}
     # A sentinel column: SQLAlchemy fills it only to sort RETURNING, which is not needed here.
     return {"omit": True}
+
+
+def default_on_update(column: Column[Any], render: Renderer) -> dict[str, Any]:
+    """The same for what a column becomes in a row that is updated without giving it."""
+    onupdate: Any = column.onupdate
+    if onupdate is None:
+        return {}
+    if isinstance(onupdate, Sequence):
+        return {"default_sql": render.expression(onupdate.next_value())}
+    if onupdate.is_clause_element:
+        return {"default_sql": render.expression(onupdate.arg)}
+    if onupdate.is_callable:
+        return {"default_call": onupdate.arg}
+    return {"default": onupdate.arg} if onupdate.is_scalar else {}
+
+
+def next_version(mapper: Mapper[Any]) -> Callable[[DefaultContext], Any]:
+    """What makes a row's next version id of the one that it gives."""
+    generate: Any = mapper.version_id_generator
+    column: Any = mapper.version_id_col
+    return lambda context: generate(context.current_parameters.get(column.key))
 
 
 def _sequence(sequence: Sequence, render: Renderer) -> dict[str, Any]:

@@ -336,6 +336,44 @@ class Adapter:
                 )
 
 
+class KeyAdapter(Adapter):
+    """Turns keys of any form into dicts of the primary key's attributes."""
+
+    def __init__(self, mapper: Mapper[Any], unknown: str) -> None:
+        """An adapter for keys of that mapper."""
+        super().__init__(mapper, unknown)
+        self.key = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+
+    def __call__(self, row: Any, position: int) -> dict[str, Any]:
+        """A mapping or an object with the key's attributes, a tuple of its values, or its value.
+
+        Raises
+        ------
+        sqlalchemy.exc.ArgumentError
+            It is no key.
+        """
+        if isinstance(row, MappingABC):
+            adapted = self.mapping(row, position)
+            return {name: adapted[name] for name in self.key if name in adapted}
+        if isinstance(row, (tuple, list)):
+            if len(row) != len(self.key):
+                raise exc.ArgumentError(
+                    f"row {position} has {len(row)} values, and the primary key "
+                    f"{len(self.key)} columns ({', '.join(self.key)})"
+                )
+            return dict(zip(self.key, row, strict=True))
+        if isinstance(row, self.mapper.class_) or _is_mapped(row):
+            return {name: getattr(row, name) for name in self.key}
+        if dataclasses.is_dataclass(row) and not isinstance(row, type):
+            return {name: getattr(row, name) for name in self.key}
+        if len(self.key) == 1:
+            return {self.key[0]: row}
+        raise exc.ArgumentError(
+            f"row {position} is {_a(row)}; a tuple of ({', '.join(self.key)}), a mapping or an "
+            f"object of {self.mapper.class_.__name__} is expected"
+        )
+
+
 def _column_attributes(mapper: Mapper[Any]) -> frozenset[str]:
     return frozenset(
         name for table in mapper._pks_by_table for name in mapper._propkey_to_col[table]
