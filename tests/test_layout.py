@@ -21,6 +21,7 @@ KNOW_SQLALCHEMY = {
     "carriers",
     "call.py",
     "errors.py",
+    "keyed.py",
     "result.py",
     "targets.py",
     "verbs.py",
