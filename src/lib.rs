@@ -36,6 +36,10 @@ mod _native {
     #[pymodule_export]
     use crate::plan::{Column, Plan};
     #[pymodule_export]
+    use crate::postgres::connect::PostgresConnection;
+    #[pymodule_export]
+    use crate::postgres::error::PostgresError;
+    #[pymodule_export]
     use crate::postgres::writer::{PostgresWriter, postgres_values};
     #[pymodule_export]
     use crate::slice::Slice;

@@ -332,6 +332,12 @@ impl Plan {
         self.columns.iter().any(|column| matches!(column.get().absent, Absent::Sql(_)))
     }
 
+    /// What stands after RETURNING.
+    #[getter]
+    fn returning(&self) -> String {
+        self.returning.join(", ")
+    }
+
     #[getter]
     fn columns(&self, py: Python<'_>) -> Vec<Py<Column>> {
         self.columns.iter().map(|column| column.clone_ref(py)).collect()

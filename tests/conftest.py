@@ -11,6 +11,7 @@ pytest.register_assert_rewrite("oracle")
 
 # What is imported before its registration keeps its plain assertions.
 import servers  # noqa: E402
+from fastbulk.carriers import own  # noqa: E402
 from oracle import (  # noqa: E402
     BACKENDS,
     BEFORE_IMPORT,
@@ -34,6 +35,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("only")
         names = [name for name in BACKENDS if mark is None or name.split("-")[0] in mark.args]
+        # A connection of our own is for those who have no Session.
+        if "session" in metafunc.fixturenames:
+            names = [name for name in names if not BACKENDS[name].own_connection]
         metafunc.parametrize("backend", names, indirect=True)
 
 
@@ -68,8 +72,12 @@ def postgres() -> Iterator[servers.Server]:
 
 
 @pytest.fixture
-def databases(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Oracle]:
+def databases(
+    backend: Backend, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Oracle]:
     """Two empty databases of the backend."""
+    if backend.own_connection:
+        monkeypatch.setattr(own, "FEW", -1)
     oracle = Oracle(backend, request.getfixturevalue(backend.place))
     yield oracle
     oracle.dispose()

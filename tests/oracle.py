@@ -30,6 +30,8 @@ from sqlalchemy.orm import Session, declarative_base, mapped_column
 import fastbulk
 from fastbulk import _native
 from fastbulk.errors import EncodingError, RangeError
+from fastbulk.orm.defaults import uses_context
+from fastbulk.orm.returning import as_list, is_entity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,6 +62,8 @@ class Backend:
     place: str = "tmp_path"
     #: The type of a generated key that stands in a test's own CREATE TABLE.
     key: str = "INTEGER PRIMARY KEY"
+    #: fastbulk is given the Engine, for a connection of its own.
+    own_connection: bool = False
 
 
 def sqlite_memory(folder: Path, name: str) -> Engine:
@@ -158,6 +162,13 @@ BACKENDS = {
     "psycopg2": Backend(
         postgresql("psycopg2"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
     ),
+    "engine": Backend(
+        postgresql("psycopg"),
+        postgresql_contents,
+        "postgres",
+        "SERIAL PRIMARY KEY",
+        own_connection=True,
+    ),
 }
 #: SQLite that fastbulk can't reach, unless Python loads extensions.
 BEFORE_IMPORT = Backend(sqlite_before_import, sqlite_contents)
@@ -239,8 +250,13 @@ class Oracle:
 
     def by_fastbulk(self, model: Any, rows: Any, *, road: str = "native", **arguments: Any) -> Any:
         with Session(self.ours) as session, session.begin():
-            result = fastbulk.insert(session, model, rows, **arguments)
+            by_engine = self.backend.own_connection and not needs_session(
+                arguments.get("returning")
+            )
+            result = fastbulk.insert(self.ours if by_engine else session, model, rows, **arguments)
             assert result.road.name == road, result.road
+            if by_engine and road == "native" and not uses_context(model.__table__):
+                assert result.road.driver == "tokio-postgres", result.road
             return comparable(result) if arguments.get("returning") is not None else None
 
     def by_sqlalchemy(
@@ -266,6 +282,10 @@ class Oracle:
                 return None
             result = session.execute(statement, rows, execution_options=given)
             return None if returning is None else comparable(result)
+
+
+def needs_session(returning: Any) -> bool:
+    return any(map(is_entity, as_list(returning)))
 
 
 #: The fixture `oracle`, by which a test makes its tables.

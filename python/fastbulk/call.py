@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sized
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,21 +12,26 @@ from sqlalchemy import exc
 
 from . import errors
 from ._native import RowError, Source
-from .carriers import carrier_of, sqlalchemy
-from .orm.defaults import DefaultContext
-from .orm.mapping import InsertPlan, Request, insert_plan, why_not_native
+from .carriers import carrier_of, own, spread, sqlalchemy
+from .orm.defaults import DefaultContext, uses_context
+from .orm.mapping import InsertPlan, Request, insert_plan, table_of, why_not_native
 from .result import Result, Timing
 from .roads import Road, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
+    from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Mapper
 
     from ._native import Outcome
     from .progress import Report
     from .targets import Held
+
+
+#: Rows of a slice where the load has one connection.
+_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,13 @@ class Call:
             Entities are wanted and there is no Session.
         """
         dialect = held.connection.dialect
-        carrier = carrier_of(dialect)
+        carrier = held.carrier
         if request.has_entities and held.session is None:
             raise exc.InvalidRequestError(
                 "returning=<mapped class> needs a Session that the objects join; "
                 "a Connection or Engine can return attributes"
             )
-        if translated := schemas(held, execution_options):
+        if translated := schemas(held.connection, execution_options):
             request = replace(request, schema_translate_map=translated)
         facts = carrier.facts(held.connection)
         plan = None
@@ -76,7 +82,7 @@ class Call:
                 plan.tell(facts)
         except exc.CompileError as error:
             facts["not rendered"] = str(error)
-        road = choose(dialect.name, dialect.driver, "insert", facts)
+        road = choose(dialect.name, held.driver, "insert", facts, held.refused)
         if road.name == "executemany":
             request = replace(request, as_objects=True)
             plan = insert_plan(mapper, dialect, request, carrier)
@@ -111,7 +117,10 @@ class Call:
         database's work, and the road with what it met."""
         notes: dict[str, str] = {}
         connection = self.held.connection
-        source = Source(plan.native, rows, adapt=plan.adapt, context=DefaultContext(connection))
+        size = {"max_rows": _ROWS // len(self.held.others) // 4} if self.held.others else {}
+        source = Source(
+            plan.native, rows, adapt=plan.adapt, context=DefaultContext(connection), **size
+        )
         try:
             outcomes = self._send(plan, source, notes, report)
         except RowError as error:
@@ -125,6 +134,9 @@ class Call:
     def _send(
         self, plan: InsertPlan, source: Source, notes: dict[str, str], report: Report | None
     ) -> list[Outcome]:
+        if self.held.others:
+            connections = (self.held.connection, *self.held.others)
+            return spread.native(connections, self.carrier, plan, source, notes, report)
         native = self.road.name == "native"
         send = self.carrier.native if native else self.carrier.executemany
         outcomes = []
@@ -164,9 +176,43 @@ class Call:
         return undone
 
 
+def why_not_own(
+    mapper: Mapper[Any],
+    request: Request,
+    execution_options: Mapping[str, Any],
+    rows: Iterable[Any],
+) -> Callable[[Engine], str | None]:
+    """``why(engine)``: why these rows are not worth a new connection to the engine's database, or
+    can't travel over one.
+    """
+
+    def why(engine: Engine) -> str | None:
+        if isinstance(rows, Sized) and len(rows) <= own.FEW:
+            return f"a call of at most {own.FEW} rows takes less time than to connect"
+        facts: dict[str, str] = {}
+        why_not_native(mapper, facts)
+        if facts:
+            return next(iter(facts.values()))
+        if request.has_entities:
+            return "mapped objects need a Session"
+        if uses_context(table_of(mapper)):
+            return "a default is given the connection"
+        own.initialize(engine)
+        asked = request
+        if translated := schemas(engine, execution_options):
+            asked = replace(request, schema_translate_map=translated)
+        try:
+            insert_plan(mapper, engine.dialect, asked, carrier_of(engine.dialect))
+        except exc.CompileError as error:
+            return str(error)
+        return None
+
+    return why
+
+
 def schemas(
-    held: Held, execution_options: Mapping[str, Any]
+    options_of: Connection | Engine, execution_options: Mapping[str, Any]
 ) -> tuple[tuple[str | None, str | None], ...]:
     """The translation of schemas that holds for a call, as pairs."""
-    options = {**held.connection.get_execution_options(), **execution_options}
+    options = {**options_of.get_execution_options(), **execution_options}
     return tuple((options.get("schema_translate_map") or {}).items())

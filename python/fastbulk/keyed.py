@@ -14,7 +14,6 @@ from sqlalchemy.orm.exc import StaleDataError
 from . import errors
 from ._native import RowError, Source
 from .call import schemas
-from .carriers import carrier_of
 from .orm import synchronize
 from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans
@@ -67,12 +66,12 @@ class KeyedCall:
             An expression has no literal form.
         """
         dialect = held.connection.dialect
-        carrier = carrier_of(dialect)
-        if translated := schemas(held, execution_options):
+        carrier = held.carrier
+        if translated := schemas(held.connection, execution_options):
             request = replace(request, schema_translate_map=translated)
         facts = carrier.facts(held.connection)
         try:
-            road = choose(dialect.name, dialect.driver, request.verb, facts)
+            road = choose(dialect.name, held.driver, request.verb, facts)
         except LookupError as error:
             raise NotImplementedError(str(error)) from None
         plans = keyed_plans(mapper, dialect, request, carrier)

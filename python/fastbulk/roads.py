@@ -23,9 +23,11 @@ class Road:
         own ``executemany``, with tuples that native code built. ``sqlalchemy``: SQLAlchemy's own
         bulk insert.
     backend, driver
-        As SQLAlchemy names them.
+        As SQLAlchemy names them; ``tokio-postgres`` is a connection of our own to an Engine's
+        database.
     refused
-        The faster roads, each with the reason why it was not taken.
+        The faster roads, each with the reason why it was not taken. ``own connection`` is there
+        where an Engine's pool had to serve.
     sql
         The statement's text for one row; its columns are those of the first rows.
     statement
@@ -73,7 +75,14 @@ WAYS = (
     Way(
         "native",
         frozenset({"insert"}),
-        frozenset({("sqlite", "pysqlite"), ("postgresql", "psycopg"), ("postgresql", "psycopg2")}),
+        frozenset(
+            {
+                ("sqlite", "pysqlite"),
+                ("postgresql", "psycopg"),
+                ("postgresql", "psycopg2"),
+                ("postgresql", "tokio-postgres"),
+            }
+        ),
         ("several tables", "not rendered", "no function", "no COPY"),
     ),
     Way(
@@ -92,7 +101,13 @@ WAYS = (
 )
 
 
-def choose(backend: str, driver: str, verb: str, facts: Mapping[str, str]) -> Road:
+def choose(
+    backend: str,
+    driver: str,
+    verb: str,
+    facts: Mapping[str, str],
+    refused: Mapping[str, str] | None = None,
+) -> Road:
     """The first way that is open.
 
     Parameters
@@ -103,13 +118,15 @@ def choose(backend: str, driver: str, verb: str, facts: Mapping[str, str]) -> Ro
         ``insert``, ``update``, ``upsert`` or ``delete``.
     facts
         What is true of this call and may close a road: the fact's name and its reason in words.
+    refused
+        What was refused before.
 
     Returns
     -------
     Road
         The road, with the reason for each faster one that was refused.
     """
-    refused: dict[str, str] = {}
+    refused = dict(refused or {})
     for way in WAYS:
         if verb not in way.verbs:
             continue

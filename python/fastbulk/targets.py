@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import delete, exc, insert, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session, scoped_session
 
+from .carriers import carrier_of, own
 from .orm.mapping import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from types import ModuleType
 
     from sqlalchemy.orm import Mapper
 
 Target: TypeAlias = "Session | scoped_session[Any] | Connection | Engine"
+WhyNot: TypeAlias = "Callable[[Engine], str | None]"
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,32 @@ class Held:
         The connection of the target's transaction.
     session
         The Session that returned entities join, if the target is one.
+    carrier
+        What carries rows over the connection.
+    driver
+        The driver's name.
+    others
+        Further connections of the same kind over which rows are spread.
+    refused
+        Why it is no connection of our own, where the target is an Engine.
     """
 
     connection: Connection
     session: Session | None
+    carrier: ModuleType
+    driver: str
+    others: tuple[Connection, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, connection: Connection, session: Session | None = None, refused: str | None = None
+    ) -> Held:
+        """A connection of the driver that the engine is configured with."""
+        reasons = {} if refused is None else {"own connection": refused}
+        dialect = connection.dialect
+        carrier = carrier_of(dialect)
+        return cls(connection, session, carrier, dialect.driver, refused=reasons)
 
 
 #: What a Session's own ``get_bind`` may look at.
@@ -46,11 +71,19 @@ _STATEMENTS: dict[str, Any] = {
 
 
 @contextmanager
-def hold(target: Target, mapper: Mapper[Any], verb: str = "insert") -> Iterator[Held]:
+def hold(
+    target: Target,
+    mapper: Mapper[Any],
+    why_not_own: WhyNot,
+    connections: int = 1,
+    verb: str = "insert",
+) -> Iterator[Held]:
     """The connection on which a call to ``target`` runs.
 
-    A Session's pending changes are flushed first, as ``session.execute`` does. An Engine gives a
-    connection of its pool with a transaction of its own, committed at the end.
+    A Session's pending changes are flushed first, as ``session.execute`` does. For an Engine a
+    connection is opened that is like those of its pool, or the pool gives one; its transaction is
+    committed at the end. ``why_not_own(engine)`` is the call's own reason for the pool, if any;
+    without one there are as many connections as asked for.
 
     Raises
     ------
@@ -70,14 +103,33 @@ def hold(target: Target, mapper: Mapper[Any], verb: str = "insert") -> Iterator[
         connection = target.connection(
             bind_arguments={"mapper": mapper, "clause": _STATEMENTS[verb](table_of(mapper))}
         )
-        yield Held(connection, target)
+        yield Held.of(connection, target)
     elif isinstance(target, Connection):
-        yield Held(target, None)
+        yield Held.of(target)
     elif isinstance(target, Engine):
-        with target.begin() as connection:
-            yield Held(connection, None)
+        with _hold_engine(target, why_not_own, connections) as held:
+            yield held
     else:
         raise exc.ArgumentError(_what_is_wrong(target))
+
+
+@contextmanager
+def _hold_engine(engine: Engine, why_not_own: WhyNot, connections: int) -> Iterator[Held]:
+    refused = own.why_not(engine) or why_not_own(engine)
+    with ExitStack() as stack:
+        if refused is None:
+            try:
+                opened = [stack.enter_context(own.begin(engine)) for _ in range(connections)]
+            except exc.DBAPIError as error:
+                # The pool may succeed, and if not its error is the one that the caller knows.
+                refused = str(error.orig)
+            else:
+                (carrier, connection), *others = opened
+                further = tuple(other for _, other in others)
+                yield Held(connection, None, carrier, carrier.NAME, further)
+                return
+            stack.close()
+        yield Held.of(stack.enter_context(engine.begin()), refused=refused)
 
 
 def _what_is_wrong(target: Any) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import exc
+from sqlalchemy.engine import Engine
 
-from .call import Call
+from .call import Call, why_not_own
 from .keyed import KeyedCall
 from .orm.keyed import KeyedRequest, names_of
 from .orm.mapping import Request, mapper_of, table_of, tables_of
@@ -37,6 +38,7 @@ def insert(
     options: Sequence[Any] = (),
     execution_options: Mapping[str, Any] | None = None,
     progress: Report | bool | None = None,
+    connections: int = 1,
 ) -> Result:
     """Inserts rows of a mapped class: SQLAlchemy's bulk insert, native.
 
@@ -70,6 +72,15 @@ def insert(
         SQLAlchemy's, of which ``populate_existing`` and ``schema_translate_map`` matter here.
     progress
         A callable that is given (rows done, rows in all or None), or True for a bar.
+    connections
+        Over how many connections an Engine's rows are spread, where fastbulk opens its own
+        (PostgreSQL; ``result.road`` says so). Each has its own transaction, and all are committed
+        only after all rows were sent. More than one is no longer atomic in two ways: should a
+        commit fail (a deferred constraint, a lost connection) the rows of those before it stay,
+        and others may see the rows of one connection a moment before those of the next. No
+        connection sees another's rows, so rows of one call can't refer to each other, a unique
+        constraint makes one wait for the other, and the order of generated keys is not that of
+        the rows (what is returned comes in the order of the rows all the same).
 
     Returns
     -------
@@ -94,7 +105,10 @@ def insert(
     mapper = mapper_of(model)
     request = Request(render_nulls, unknown, tuple(as_list(returning)), tuple(options))
     _check_rows(rows)
-    with hold(target, mapper) as held:
+    if connections != 1:
+        _check_connections(connections, target)
+    why = why_not_own(mapper, request, execution_options or {}, rows)
+    with hold(target, mapper, why, connections) as held:
         call = Call.prepare(held, mapper, request, execution_options or {})
         with reporting(progress, rows, table_of(mapper).name) as report:
             return call.insert(rows, report)
@@ -311,10 +325,14 @@ def _keyed(
     progress: Report | bool | None,
 ) -> Result:
     _check_rows(rows)
-    with hold(target, mapper, request.verb) as held:
+    with hold(target, mapper, _no_own_connection, verb=request.verb) as held:
         call = KeyedCall.prepare(held, mapper, request, execution_options or {})
         with reporting(progress, rows, table_of(mapper).name) as report:
             return call.run(rows, report)
+
+
+def _no_own_connection(engine: Engine) -> str:
+    return "a connection of our own only inserts"
 
 
 def _values(mapper: Mapper[Any], values: Mapping[Any, Any] | None) -> tuple[tuple[str, Any], ...]:
@@ -375,7 +393,8 @@ def explain(
         raise exc.ArgumentError(f"verb is 'insert', got {verb!r}")
     mapper = mapper_of(model)
     request = Request(render_nulls, "raise", tuple(as_list(returning)), tuple(options))
-    with hold(target, mapper) as held:
+    why = why_not_own(mapper, request, execution_options or {}, rows or iter(()))
+    with hold(target, mapper, why) as held:
         return Call.prepare(held, mapper, request, execution_options or {}).road
 
 
@@ -387,3 +406,10 @@ def _check_rows(rows: Any) -> None:
             f"rows is of type {type(rows).__qualname__}; "
             "an iterable of mappings or objects is expected"
         )
+
+
+def _check_connections(connections: Any, target: Any) -> None:
+    if not isinstance(connections, int) or connections < 1:
+        raise exc.ArgumentError(f"connections is a number from 1 on, got {connections!r}")
+    if not isinstance(target, Engine):
+        raise exc.ArgumentError("several connections need an Engine as the target")

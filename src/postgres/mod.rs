@@ -1,10 +1,17 @@
-//! PostgreSQL: bytes for COPY and texts for `unnest`, carried by the session's own driver.
+//! PostgreSQL: bytes for COPY and texts for `unnest`, carried by the session's own driver or by a
+//! connection of our own.
 //!
 //! `encode` writes binary fields, `text` the elements of array literals, `sql` the statements;
-//! `writer` is what Python calls.
+//! `writer` is what Python calls for them. A connection is opened by `connect` with `settings` and
+//! `tls`; `answer` and `error` are what it gives.
 
-pub mod encode;
-pub mod numeric;
-pub mod sql;
-pub mod text;
+mod answer;
+pub mod connect;
+mod encode;
+pub mod error;
+mod numeric;
+mod settings;
+mod sql;
+mod text;
+mod tls;
 pub mod writer;

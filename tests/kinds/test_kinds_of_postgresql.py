@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from oracle import Oracle
 
-pytestmark = pytest.mark.only("psycopg", "psycopg2")
+pytestmark = pytest.mark.only("psycopg", "psycopg2", "engine")
 
 D = decimal.Decimal
 NAN, INF = float("nan"), float("inf")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from oracle import Oracle, WithTables
     from servers import Server
 
-pytestmark = pytest.mark.only("psycopg", "psycopg2")
+pytestmark = pytest.mark.only("psycopg", "psycopg2", "engine")
 
 #: A call of one statement, and one that asks the catalog.
 COUNTS = [3, 300]

@@ -55,9 +55,12 @@ class Answer(NamedTuple):
 class Driver(Protocol):
     """What differs from driver to driver."""
 
-    def execute(self, cursor: Any, sql: str, begin: str = "", end: str = "") -> Answer:
+    def execute(
+        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+    ) -> Answer:
         """Executes a statement without parameters, and others before and after it: in as few
-        messages as the driver can.
+        messages as the driver can. ``columns`` is a query with the same columns, which costs less
+        than the statement itself to be asked for their types.
         """
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
@@ -73,6 +76,8 @@ class Sent(NamedTuple):
     rowcount: int
     returned: list[tuple[Any, ...]]
     type_codes: tuple[Any, ...] | None
+    #: The index in the input of the first row that was sent.
+    first_row: int = 0
 
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
         """The returned rows, in the order of the input, through the result processors."""
@@ -160,19 +165,20 @@ def _insert(
     with all_or_nothing(connection, driver):
         catalog = read_catalog(connection, plan, driver)
         while part is not None:
+            first_row = part.first_row
             columns = _copy_columns(catalog, plan, part, notes)
             if columns and plan.returning is not None:
                 notes["statement"] = "COPY with reserved keys"
-                yield _copy_with_keys(connection, plan, catalog, driver, part, columns)
+                sent = _copy_with_keys(connection, plan, catalog, driver, part, columns)
                 part = None
             elif columns:
                 notes["statement"] = "COPY"
                 sent, part = _copy(connection, plan, catalog, driver, part, columns, source)
-                yield sent
             else:
                 notes["statement"] = "INSERT..SELECT FROM unnest"
-                yield _insert_unnest(connection, plan, catalog, driver, part)
+                sent = _insert_unnest(connection, plan, catalog, driver, part)
                 part = None
+            yield sent._replace(first_row=first_row)
             part = part or source.next_slice()
 
 
@@ -232,13 +238,13 @@ def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver
 
     def run(start: int, stop: int) -> Sent:
         sql = _native.postgres_values(plan.native, part, start, stop)
-        return _execute(connection, driver, shown, sql, "", "")
+        return _execute(connection, plan, driver, shown, sql)
 
     # A value that can't be written is refused before there is anything to undo.
     sql = _native.postgres_values(plan.native, part, 0, len(part))
     with _undone_on_error(connection, frame):
         try:
-            sent = _execute(connection, driver, shown, sql, begin, end)
+            sent = _execute(connection, plan, driver, shown, sql, begin, end)
         except exc.DBAPIError as error:
             _explain(error, connection, plan, part, frame, run)
             raise
@@ -255,7 +261,7 @@ def _insert_unnest(
 
     def run(start: int, stop: int, begin: str = "", end: str = "") -> Sent:
         sql = catalog.writer.insert(part, start, stop)
-        return _execute(connection, driver, shown, sql, begin, end)
+        return _execute(connection, plan, driver, shown, sql, begin, end)
 
     try:
         sent = run(0, len(part), _SLICE.begin, _SLICE.end)
@@ -345,7 +351,9 @@ def _copy_with_keys(
     key = _key(plan)
     type_, sequence = catalog.sequences[plan.native.columns[key].name]
     reserve = f"SELECT nextval({_literal(sequence)}) FROM generate_series(1, {len(part)})"
-    reserved = statement.run(connection, reserve, lambda cursor: driver.execute(cursor, reserve))
+    reserved = statement.run(
+        connection, reserve, lambda cursor: driver.execute(cursor, reserve, columns=reserve)
+    )
     keys = [row[0] for row in reserved.rows]
     sql = catalog.writer.copy_sql([key, *columns])
 
@@ -432,10 +440,18 @@ class _Slices:
 
 
 def _execute(
-    connection: Connection, driver: Driver, shown: str, sql: str, begin: str, end: str
+    connection: Connection,
+    plan: InsertPlan,
+    driver: Driver,
+    shown: str,
+    sql: str,
+    begin: str = "",
+    end: str = "",
 ) -> Sent:
+    returning = plan.native.returning
+    columns = returning and f"SELECT {returning} FROM {plan.native.sql_table}"
     answer = statement.run(
-        connection, shown, lambda cursor: driver.execute(cursor, sql, begin, end)
+        connection, shown, lambda cursor: driver.execute(cursor, sql, begin, end, columns)
     )
     return Sent(answer.rowcount, answer.rows, answer.type_codes)
 
@@ -625,7 +641,7 @@ def read_catalog(connection: Connection, plan: InsertPlan, driver: Driver) -> Ca
     rows = statement.run(
         connection,
         f"SELECT /* catalog of {native.sql_table} */",
-        lambda cursor: driver.execute(cursor, sql, begin=lock),
+        lambda cursor: driver.execute(cursor, sql, begin=lock, columns=sql),
     ).rows
     found = {row[0]: row for row in rows}
     targets = []

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class _Driver:
     """How psycopg takes COPY data and text."""
 
-    def execute(self, cursor: Any, sql: str, begin: str = "", end: str = "") -> postgresql.Answer:
+    def execute(
+        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+    ) -> postgresql.Answer:
         # psycopg would keep the texts of what may be worth preparing.
         cursor.execute("; ".join(filter(None, (begin, sql, end))), prepare=False)
         if begin:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class _Driver:
     """How psycopg2 takes COPY data and text."""
 
-    def execute(self, cursor: Any, sql: str, begin: str = "", end: str = "") -> postgresql.Answer:
+    def execute(
+        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+    ) -> postgresql.Answer:
         # Of several statements in one message psycopg2 shows the last one's answer only.
         cursor.execute(f"{begin}; {sql}" if begin else sql)
         answer = postgresql.Answer.of(cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.schema import Sequence
@@ -9,7 +10,7 @@ from sqlalchemy.schema import Sequence
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Column
+    from sqlalchemy import Column, Table
     from sqlalchemy.engine import Connection, Dialect, Engine
     from sqlalchemy.orm import Mapper
 
@@ -102,6 +103,20 @@ def next_version(mapper: Mapper[Any]) -> Callable[[DefaultContext], Any]:
     generate: Any = mapper.version_id_generator
     column: Any = mapper.version_id_col
     return lambda context: generate(context.current_parameters.get(column.key))
+
+
+def uses_context(table: Table) -> bool:
+    """Whether a default of the table may run statements on the connection of the call."""
+    defaults: list[Any] = [column.default for column in table.columns]
+    return any(map(_takes_context, [d.arg for d in defaults if d is not None and d.is_callable]))
+
+
+def _takes_context(function: Any) -> bool:
+    # SQLAlchemy gives a parameter to functions without any, and keeps what it wrapped.
+    try:
+        return bool(inspect.signature(function).parameters)
+    except ValueError:
+        return True
 
 
 def _sequence(sequence: Sequence, render: Renderer) -> dict[str, Any]:

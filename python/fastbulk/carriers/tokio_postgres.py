@@ -1,0 +1,336 @@
+"""tokio-postgres: a connection of our own, in the shape of the engine's DBAPI.
+
+SQLAlchemy drives it as it drives a connection of psycopg: values that come back are psycopg's, and
+so are the classes of the errors.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from .. import _native
+from . import libpq, postgresql, psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection as SqlalchemyConnection
+    from sqlalchemy.engine import Dialect
+
+    from .._native import Source
+    from ..orm.mapping import InsertPlan
+
+#: What a road calls this driver.
+NAME = "tokio-postgres"
+
+adapt = psycopg.adapt
+example_sql = psycopg.example_sql
+executemany = psycopg.executemany
+
+#: Arguments of psycopg's own ``connect`` that change nothing here.
+_HARMLESS = frozenset({"context", "prepare_threshold"})
+
+
+def connect(dialect: Dialect, arguments: dict[str, Any]) -> Connection:
+    """Opens a connection as psycopg would with the same arguments.
+
+    Raises
+    ------
+    psycopg.OperationalError
+        It can't be opened, or not as asked for.
+    """
+    from psycopg import OperationalError
+
+    given = {name: value for name, value in arguments.items() if name not in _HARMLESS}
+    if given.pop("autocommit", False) is not False:
+        raise OperationalError("the connection parameter 'autocommit' is psycopg's own")
+    try:
+        connection = _native.PostgresConnection(libpq.settings(given, os.environ))
+    except libpq.RefusedError as error:
+        raise OperationalError(str(error)) from None
+    except _native.PostgresError as error:
+        raise driver_error(error) from None
+    except RuntimeError as error:
+        raise OperationalError(str(error)) from None
+    for name, expected in _NEEDED.items():
+        value = connection.parameter(name) or ""
+        if not value.startswith(expected):
+            connection.close()
+            raise OperationalError(f"the server's {name} is {value}")
+    return Connection(connection, getattr(dialect, "_psycopg_adapters_map", None))
+
+
+#: In which form the texts of values must be.
+_NEEDED = {"DateStyle": "ISO", "IntervalStyle": "postgres", "client_encoding": "UTF8"}
+
+
+def driver_error(error: _native.PostgresError) -> Exception:
+    """The server's error as psycopg raises it, with ``sqlstate`` and ``diag``."""
+    from psycopg import OperationalError, errors
+    from psycopg.pq import DiagnosticField
+
+    message, said = error.args
+    if not said:
+        return OperationalError(message)
+    fields = dict(said)
+    try:
+        class_ = errors.lookup(fields["C"])
+    except KeyError:
+        class_ = errors.get_base_exception(fields["C"])
+    info = {
+        field: fields[chr(field)].encode() if chr(field) in fields else None
+        for field in DiagnosticField
+    }
+    # As libpq writes it.
+    lines = [message]
+    lines += [f"{label}:  {fields[key]}" for key, label in _LABELS.items() if key in fields]
+    return class_("\n".join(lines), info=info)
+
+
+_LABELS = {"D": "DETAIL", "H": "HINT", "W": "CONTEXT"}
+
+
+class Connection:
+    """What SQLAlchemy needs of a DBAPI connection."""
+
+    autocommit = False
+    #: The server has ended the connection, or will.
+    broken = False
+    notices = ()
+
+    def __init__(self, native: _native.PostgresConnection, adapters: Any) -> None:
+        """An open connection; ``adapters`` are the dialect's own loaders of values."""
+        self._native = native
+        self._in_transaction = False
+        self._loaders = _Loaders(adapters, native.parameter("TimeZone") or "UTC")
+        #: The columns of a statement, which are asked for once.
+        self._described: dict[str, list[tuple[str, int]]] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is lost."""
+        return self._native.closed
+
+    def cursor(self) -> Cursor:
+        """A cursor; only one is in use at a time."""
+        return Cursor(self)
+
+    def commit(self) -> None:
+        """Ends the transaction."""
+        self._end("COMMIT")
+
+    def rollback(self) -> None:
+        """Undoes the transaction; where that fails, by closing the connection."""
+        if self.closed or self.broken:
+            return
+        try:
+            self._end("ROLLBACK")
+        except Exception:
+            # A request to end the statement before may have come late.
+            self.close()
+
+    def _end(self, sql: str) -> None:
+        if self._in_transaction:
+            self._in_transaction = False
+            self._call(self._native.execute, sql)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._native.close()
+
+    def cancel(self) -> None:
+        """Ends the statement that runs in another thread."""
+        self._native.cancel()
+
+    def execute(self, sql: str, columns: str = "") -> list[tuple[Any, ...]]:
+        """Runs statements that are one text.
+
+        Parameters
+        ----------
+        sql
+            The statements; a transaction begins with the first.
+        columns
+            A statement whose rows have the same columns, for the types of those of ``sql``.
+
+        Returns
+        -------
+        list
+            Per statement the number of rows, the columns and the rows.
+        """
+        begun = self._in_transaction
+        # What fails to begin is rolled back all the same.
+        self._in_transaction = True
+        known = self._described.get(columns)
+        described, answers = self._call(
+            self._native.execute, sql if begun else f"BEGIN; {sql}", columns or None
+        )
+        if columns:
+            self._described[columns] = described
+        return [
+            (count, described, self._loaders.load(described, rows))
+            for count, rows in answers[0 if begun else 1 :]
+        ]
+
+    def copy(self, sql: str, pieces: Iterable[bytes]) -> int:
+        """Sends COPY data; gives the number of rows."""
+        if not self._in_transaction:
+            self.execute("SELECT")
+        self._call(self._native.copy_begin, sql)
+        try:
+            for piece in pieces:
+                self._call(self._native.copy_send, piece)
+        except BaseException:
+            self._native.copy_abort()
+            raise
+        count: int = self._call(self._native.copy_end)
+        return count
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except _native.PostgresError as error:
+            said = dict(error.args[1])
+            self.broken = said.get("V") in {None, "FATAL", "PANIC"}
+            raise driver_error(error) from None
+
+
+class Cursor:
+    """What SQLAlchemy needs of a DBAPI cursor."""
+
+    arraysize = 1
+
+    def __init__(self, connection: Connection) -> None:
+        """A cursor without a result."""
+        self.connection = connection
+        self.description: list[tuple[Any, ...]] | None = None
+        self.rowcount = -1
+        self._rows: list[tuple[Any, ...]] = []
+
+    def execute(self, sql: str, parameters: Any = None) -> None:
+        """Runs one statement, which has no parameters."""
+        reads = sql.lstrip()[:6].upper() == "SELECT"
+        self.show(*self.connection.execute(sql, sql if reads else "")[-1])
+
+    def show(self, count: int, columns: list[tuple[str, int]], rows: list[tuple[Any, ...]]) -> None:
+        """Takes the result of a statement."""
+        self.rowcount, self._rows = count, rows
+        self.description = [(*column, *[None] * 5) for column in columns] or None
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that were not fetched."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row."""
+        return self._rows.pop(0) if self._rows else None
+
+    def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
+        """The next rows."""
+        rows, self._rows = self._rows[:size], self._rows[size:]
+        return rows
+
+    def close(self) -> None:
+        """Forgets the result."""
+        self._rows = []
+
+
+class _Loaders:
+    """psycopg's own conversion of texts to objects, for what native code leaves as bytes."""
+
+    def __init__(self, adapters: Any, timezone: str) -> None:
+        from psycopg import adapters as global_adapters
+        from psycopg.adapt import AdaptersMap, Loader, Transformer
+
+        map_ = AdaptersMap(adapters or global_adapters)
+        utc = map_.get_loader(_TIMESTAMPTZ, 0)
+        zone = _zone(timezone)
+
+        class InZone(Loader):
+            """Without a connection psycopg gives UTC; with one, the zone of the session."""
+
+            def __init__(self, oid: int, context: Any = None) -> None:
+                super().__init__(oid, context)
+                self._load = utc(oid, None).load
+
+            def load(self, data: Any) -> Any:
+                return self._load(data).astimezone(zone)
+
+        if zone is not None:
+            map_.register_loader(_TIMESTAMPTZ, InZone)
+        self._transformer = Transformer(SimpleNamespace(adapters=map_, connection=None))
+
+    def load(
+        self, columns: Sequence[tuple[str, int]], rows: list[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """The rows, with every value as an object."""
+        foreign = {
+            i: self._transformer.get_loader(oid, 0).load
+            for i, (_, oid) in enumerate(columns)
+            if any(isinstance(row[i], bytes) for row in rows)
+        }
+        if not foreign:
+            return rows
+        return [
+            tuple(
+                foreign[i](value) if isinstance(value, bytes) else value
+                for i, value in enumerate(row)
+            )
+            for row in rows
+        ]
+
+
+_TIMESTAMPTZ = 1184
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError):
+        return None
+
+
+class _Driver:
+    """How such a connection takes COPY data and text."""
+
+    def execute(
+        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+    ) -> postgresql.Answer:
+        text = "; ".join(filter(None, (begin, sql, end)))
+        answers = cursor.connection.execute(text, columns)
+        count, described, rows = answers[1 if begin else 0]
+        return postgresql.Answer(count, rows, tuple(oid for _, oid in described))
+
+    def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
+        count: int = cursor.connection.copy(sql, pieces)
+        return count
+
+    def in_transaction(self, connection: Any) -> bool:
+        return True
+
+
+_DRIVER = _Driver()
+
+all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
+
+
+def facts(connection: SqlalchemyConnection) -> dict[str, str]:
+    """What closes a road on this connection: nothing."""
+    return {}
+
+
+def native(
+    connection: SqlalchemyConnection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[postgresql.Sent]:
+    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
+    return postgresql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def cancel(connection: SqlalchemyConnection) -> None:
+    """Ends the statement that runs on the connection in another thread, if one does."""
+    driver: Any = connection.connection.driver_connection
+    driver.cancel()

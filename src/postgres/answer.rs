@@ -1,0 +1,124 @@
+//! The answers to statements that were sent as text, as Python objects.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString, PyTuple};
+use tokio_postgres::types::Type;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, Statement};
+
+/// Name and type of each column.
+pub struct Described(Vec<(String, Type)>);
+
+impl Described {
+    pub fn of(statement: Option<&Statement>) -> Self {
+        let columns = statement.map(Statement::columns).unwrap_or_default();
+        Self(columns.iter().map(|c| (c.name().to_owned(), c.type_().clone())).collect())
+    }
+}
+
+/// What came back from the statements of one text.
+pub struct Answers {
+    columns: Described,
+    answers: Vec<Answer>,
+}
+
+#[derive(Default)]
+struct Answer {
+    rows: Vec<SimpleQueryRow>,
+    count: u64,
+}
+
+impl Answers {
+    pub fn new(columns: Described, messages: Vec<SimpleQueryMessage>) -> Self {
+        let mut answers = Vec::new();
+        let mut answer = Answer::default();
+        for message in messages {
+            match message {
+                SimpleQueryMessage::Row(row) => answer.rows.push(row),
+                SimpleQueryMessage::CommandComplete(count) => {
+                    answer.count = count;
+                    answers.push(std::mem::take(&mut answer));
+                }
+                _ => {}
+            }
+        }
+        Self { columns, answers }
+    }
+}
+
+/// `([(name, oid)], [(rowcount, rows)])`; a value whose type is not read here comes as bytes.
+impl<'py> IntoPyObject<'py> for Answers {
+    type Target = PyTuple;
+    type Output = Bound<'py, PyTuple>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        let Described(columns) = self.columns;
+        let answers = self
+            .answers
+            .iter()
+            .map(|answer| Ok((answer.count, rows(py, &columns, &answer.rows)?)))
+            .collect::<PyResult<Vec<_>>>()?;
+        let described: Vec<_> =
+            columns.iter().map(|(name, type_)| (name.as_str(), type_.oid())).collect();
+        (described, answers).into_pyobject(py)
+    }
+}
+
+/// How the text of a value becomes a Python object.
+#[derive(Clone, Copy)]
+enum Reader {
+    Bool,
+    Int,
+    Float,
+    Text,
+    /// Only the driver's own code knows how.
+    Bytes,
+}
+
+impl Reader {
+    fn of(type_: &Type) -> Self {
+        match *type_ {
+            Type::BOOL => Self::Bool,
+            Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => Self::Int,
+            Type::FLOAT4 | Type::FLOAT8 => Self::Float,
+            Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => Self::Text,
+            _ => Self::Bytes,
+        }
+    }
+
+    fn read<'py>(self, py: Python<'py>, text: &str) -> Bound<'py, PyAny> {
+        let bytes = || PyBytes::new(py, text.as_bytes()).into_any();
+        match self {
+            Self::Bool => PyBool::new(py, text == "t").to_owned().into_any(),
+            Self::Int => text
+                .parse::<i64>()
+                .map_or_else(|_| bytes(), |value| PyInt::new(py, value).into_any()),
+            // Rust reads "NaN" and "-Infinity" as PostgreSQL writes them.
+            Self::Float => text
+                .parse::<f64>()
+                .map_or_else(|_| bytes(), |value| PyFloat::new(py, value).into_any()),
+            Self::Text => PyString::new(py, text).into_any(),
+            Self::Bytes => bytes(),
+        }
+    }
+}
+
+fn rows<'py>(
+    py: Python<'py>,
+    columns: &[(String, Type)],
+    rows: &[SimpleQueryRow],
+) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    let readers: Vec<_> = columns.iter().map(|(_, type_)| Reader::of(type_)).collect();
+    rows.iter()
+        .map(|row| {
+            let values = (0..row.len()).map(|column| {
+                let reader = readers.get(column).copied().unwrap_or(Reader::Bytes);
+                match row.get(column) {
+                    Some(text) => reader.read(py, text),
+                    None => py.None().into_bound(py),
+                }
+            });
+            PyTuple::new(py, values.collect::<Vec<_>>())
+        })
+        .collect()
+}

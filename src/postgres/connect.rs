@@ -1,0 +1,256 @@
+//! A connection of our own: opened, used, cancelled and closed.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::{CancelToken, Client, CopyInSink};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::answer::{Answers, Described};
+use super::error::from_server;
+use super::settings::Settings;
+use super::tls;
+use crate::error::{Error, Result};
+use crate::gate::Gate;
+
+/// How often a statement that runs looks for Ctrl-C.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What the server said of itself when the connection was opened, as far as values depend on it.
+const PARAMETERS: [&str; 4] = ["DateStyle", "IntervalStyle", "TimeZone", "client_encoding"];
+
+/// A connection with a runtime on the thread that calls it. It belongs to the process that opened
+/// it: a fork would share the socket.
+#[pyclass(frozen, module = "fastbulk._native")]
+pub struct PostgresConnection {
+    process: u32,
+    tls: MakeRustlsConnect,
+    cancel: CancelToken,
+    parameters: HashMap<String, String>,
+    state: Mutex<Option<State>>,
+}
+
+struct State {
+    runtime: Runtime,
+    client: Client,
+    copy: Option<Pin<Box<CopyInSink<Bytes>>>>,
+}
+
+#[pymethods]
+impl PostgresConnection {
+    /// Connects, with the GIL released.
+    #[new]
+    fn new(py: Python<'_>, settings: Settings) -> Result<Self> {
+        let config = settings.config().map_err(Error::Internal)?;
+        let tls = tls::connector(&settings).map_err(Error::Internal)?;
+        let runtime = runtime()?;
+        let (client, connection) = py
+            .detach(|| watched(&runtime, config.connect(tls.clone()), async || ()))?
+            .map_err(from_server)?;
+        let parameters = PARAMETERS
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), connection.parameter(name)?.to_owned())))
+            .collect();
+        // Its error is the error of the statement that waits for an answer.
+        runtime.spawn(async move { connection.await.unwrap_or_default() });
+        let cancel = client.cancel_token();
+        let state = State { runtime, client, copy: None };
+        Ok(Self {
+            process: std::process::id(),
+            tls,
+            cancel,
+            parameters,
+            state: Mutex::new(Some(state)),
+        })
+    }
+
+    /// What the server said of itself.
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        match self.state.try_lock() {
+            Ok(state) => state.as_ref().is_none_or(|state| state.client.is_closed()),
+            Err(_) => false,
+        }
+    }
+
+    /// Runs statements that are one text. `columns` is a statement that is not run, and whose
+    /// columns are of the types that the text's rows have; its question adds no round trip.
+    #[pyo3(signature = (sql, columns=None))]
+    fn execute(&self, py: Python<'_>, sql: &str, columns: Option<&str>) -> Result<Answers> {
+        self.wait(py, async |state| {
+            // Both are sent before either is answered.
+            let describe = async {
+                match columns {
+                    Some(columns) => state.client.prepare(columns).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let (described, messages) = tokio::join!(describe, state.client.simple_query(sql));
+            // Where the question fails the statement does, perhaps because of the question.
+            let described = Described::of(described?.as_ref());
+            Ok(Answers::new(described, messages?))
+        })
+    }
+
+    /// Begins a COPY; `copy_send`, and `copy_end` or `copy_abort` must follow.
+    fn copy_begin(&self, py: Python<'_>, sql: &str) -> Result<()> {
+        self.wait(py, async |state| {
+            *state.copy = Some(Box::pin(state.client.copy_in(sql).await?));
+            Ok(())
+        })
+    }
+
+    fn copy_send(&self, py: Python<'_>, piece: &[u8]) -> Result<()> {
+        let piece = Bytes::copy_from_slice(piece);
+        self.wait(py, async |state| match state.copy {
+            Some(copy) => copy.send(piece).await,
+            None => Ok(()),
+        })
+    }
+
+    /// Ends the COPY; gives the number of rows.
+    fn copy_end(&self, py: Python<'_>) -> Result<u64> {
+        self.wait(py, async |state| match state.copy.take() {
+            Some(mut copy) => copy.as_mut().finish().await,
+            None => Ok(0),
+        })
+    }
+
+    /// Ends the COPY, which fails.
+    fn copy_abort(&self, py: Python<'_>) -> Result<()> {
+        self.wait(py, async |state| {
+            *state.copy = None;
+            state.client.simple_query("").await.map(drop)
+        })
+    }
+
+    /// Asks the server to end the statement that runs, from any thread.
+    fn cancel(&self, py: Python<'_>) -> Result<()> {
+        let runtime = runtime()?;
+        py.detach(|| runtime.block_on(self.cancel_statement()));
+        Ok(())
+    }
+
+    fn close(&self, py: Python<'_>) -> Result<()> {
+        self.check_process()?;
+        let state = self.lock()?.take();
+        py.detach(|| state.map(State::close));
+        Ok(())
+    }
+}
+
+impl PostgresConnection {
+    /// Runs `work` to its end, with the GIL released. After Ctrl-C the server ends the statement,
+    /// and what the signal's handler raised is the error.
+    fn wait<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl AsyncFnOnce(&mut Work<'_>) -> Result<T, tokio_postgres::Error> + Send,
+    ) -> Result<T> {
+        self.check_process()?;
+        let mut guard = self.lock()?;
+        let Some(state) = guard.as_mut() else {
+            return Err(PyRuntimeError::new_err("the connection is closed").into());
+        };
+        py.detach(|| {
+            let State { runtime, client, copy } = state;
+            let mut work_on = Work { client, copy };
+            watched(runtime, work(&mut work_on), async || self.cancel_statement().await)
+        })?
+        .map_err(|error| from_server(error).into())
+    }
+
+    async fn cancel_statement(&self) {
+        // A request that gets lost leaves the statement to its natural end.
+        self.cancel.cancel_query(self.tls.clone()).await.unwrap_or_default();
+    }
+
+    fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("the connection belongs to the process that was forked").into())
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Option<State>>> {
+        match self.state.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(PyRuntimeError::new_err("the connection is in use by another thread").into())
+            }
+        }
+    }
+}
+
+/// What the statements of a connection need of its state.
+struct Work<'a> {
+    client: &'a Client,
+    copy: &'a mut Option<Pin<Box<CopyInSink<Bytes>>>>,
+}
+
+impl State {
+    /// Takes leave of the server.
+    fn close(self) {
+        let Self { runtime, client, copy } = self;
+        drop(copy);
+        drop(client);
+        runtime.block_on(tokio::task::yield_now());
+        runtime.shutdown_background();
+    }
+}
+
+impl Drop for PostgresConnection {
+    fn drop(&mut self) {
+        // In a fork even closing the files would reach into the parent's event queue.
+        if self.process != std::process::id()
+            && let Ok(state) = self.state.get_mut()
+        {
+            std::mem::forget(state.take());
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Internal(format!("no runtime for a connection: {error}")))
+}
+
+/// Runs `work`, which a Ctrl-C ends by way of `stop`; the handler's exception is the outer error.
+fn watched<T>(
+    runtime: &Runtime,
+    work: impl Future<Output = T>,
+    stop: impl AsyncFn(),
+) -> PyResult<T> {
+    let mut gate = Gate::new();
+    runtime.block_on(async {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => return Ok(result),
+                () = tokio::time::sleep(PATIENCE) => {
+                    if let Err(raised) = gate.interrupted() {
+                        stop().await;
+                        work.await;
+                        return Err(raised);
+                    }
+                }
+            }
+        }
+    })
+}
