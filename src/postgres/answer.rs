@@ -1,17 +1,20 @@
 //! The answers to statements that were sent as text, as Python objects.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString, PyTuple};
 use tokio_postgres::types::Type;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, Statement};
 
 /// Name and type of each column.
-pub struct Described(Vec<(String, Type)>);
+#[derive(Clone, Default)]
+pub struct Described(Arc<[(String, Type)]>);
 
 impl Described {
-    pub fn of(statement: Option<&Statement>) -> Self {
-        let columns = statement.map(Statement::columns).unwrap_or_default();
-        Self(columns.iter().map(|c| (c.name().to_owned(), c.type_().clone())).collect())
+    pub fn of(statement: &Statement) -> Self {
+        let columns = statement.columns().iter();
+        Self(columns.map(|c| (c.name().to_owned(), c.type_().clone())).collect())
     }
 }
 

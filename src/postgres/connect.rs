@@ -42,6 +42,8 @@ struct State {
     runtime: Runtime,
     client: Client,
     copy: Option<Pin<Box<CopyInSink<Bytes>>>>,
+    /// The columns of statements, which are asked for once.
+    described: HashMap<String, Described>,
 }
 
 #[pymethods]
@@ -62,7 +64,7 @@ impl PostgresConnection {
         // Its error is the error of the statement that waits for an answer.
         runtime.spawn(async move { connection.await.unwrap_or_default() });
         let cancel = client.cancel_token();
-        let state = State { runtime, client, copy: None };
+        let state = State { runtime, client, copy: None, described: HashMap::new() };
         Ok(Self {
             process: std::process::id(),
             tls,
@@ -90,16 +92,20 @@ impl PostgresConnection {
     #[pyo3(signature = (sql, columns=None))]
     fn execute(&self, py: Python<'_>, sql: &str, columns: Option<&str>) -> Result<Answers> {
         self.wait(py, async |state| {
-            // Both are sent before either is answered.
-            let describe = async {
-                match columns {
-                    Some(columns) => state.client.prepare(columns).await.map(Some),
-                    None => Ok(None),
-                }
+            let described = match columns {
+                Some(columns) => state.described.get(columns).cloned(),
+                None => Some(Described::default()),
             };
-            let (described, messages) = tokio::join!(describe, state.client.simple_query(sql));
+            let (Some(columns), None) = (columns, &described) else {
+                let messages = state.client.simple_query(sql).await?;
+                return Ok(Answers::new(described.unwrap_or_default(), messages));
+            };
+            // Both are sent before either is answered.
+            let (described, messages) =
+                tokio::join!(state.client.prepare(columns), state.client.simple_query(sql));
             // Where the question fails the statement does, perhaps because of the question.
-            let described = Described::of(described?.as_ref());
+            let described = Described::of(&described?);
+            state.described.insert(columns.to_owned(), described.clone());
             Ok(Answers::new(described, messages?))
         })
     }
@@ -165,8 +171,8 @@ impl PostgresConnection {
             return Err(PyRuntimeError::new_err("the connection is closed").into());
         };
         py.detach(|| {
-            let State { runtime, client, copy } = state;
-            let mut work_on = Work { client, copy };
+            let State { runtime, client, copy, described } = state;
+            let mut work_on = Work { client, copy, described };
             watched(runtime, work(&mut work_on), async || self.cancel_statement().await)
         })?
         .map_err(|error| from_server(error).into())
@@ -199,12 +205,13 @@ impl PostgresConnection {
 struct Work<'a> {
     client: &'a Client,
     copy: &'a mut Option<Pin<Box<CopyInSink<Bytes>>>>,
+    described: &'a mut HashMap<String, Described>,
 }
 
 impl State {
     /// Takes leave of the server.
     fn close(self) {
-        let Self { runtime, client, copy } = self;
+        let Self { runtime, client, copy, .. } = self;
         drop(copy);
         drop(client);
         runtime.block_on(tokio::task::yield_now());

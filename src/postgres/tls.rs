@@ -37,7 +37,10 @@ pub fn connector(settings: &Settings) -> Result<MakeRustlsConnect, String> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
+fn verifier(
+    tls: &Tls,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let Some(file) = &tls.authorities else { return Ok(Arc::new(Anyone(provider))) };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {

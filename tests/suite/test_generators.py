@@ -117,14 +117,26 @@ def test_a_generator_that_loads_another_table_natively(
     assert (count(session, Source), count(session, Thing)) == (3 * 20_001, COUNT)
 
 
-def test_a_generator_whose_own_load_takes_long(session: Session, classes: tuple[Any, Any]) -> None:
-    """So long that the inner load looks for Ctrl-C, with the outer one still on the stack."""
-    Source, Thing = classes
-    session.connection().exec_driver_sql(
+#: A trigger that takes two milliseconds or so per row.
+SLOW = {
+    "sqlite": [
         "CREATE TRIGGER slow AFTER INSERT ON source BEGIN "
         "SELECT (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) "
         "SELECT sum(i) FROM n); END"
-    )
+    ],
+    "postgresql": [
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(0.002); RETURN NULL; END $$",
+        "CREATE TRIGGER slow AFTER INSERT ON source FOR EACH ROW EXECUTE FUNCTION wait()",
+    ],
+}
+
+
+def test_a_generator_whose_own_load_takes_long(session: Session, classes: tuple[Any, Any]) -> None:
+    """So long that the inner load looks for Ctrl-C, with the outer one still on the stack."""
+    Source, Thing = classes
+    for sql in SLOW[session.get_bind().dialect.name]:
+        session.connection().exec_driver_sql(sql)
 
     def generate() -> Iterator[dict[str, Any]]:
         fastbulk.insert(session, Source, [{"name": "s"}] * 150)

@@ -1,4 +1,4 @@
-"""An Engine on PostgreSQL: when fastbulk connects itself, how, and that it is the same as the pool."""
+"""An Engine on PostgreSQL: when fastbulk connects itself, how, and that it is as with a pool."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -31,23 +32,30 @@ import servers
 from fastbulk.carriers.libpq import RefusedError, settings
 from oracle import error_of, model, place
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from oracle import Oracle
+    from servers import Certificates, Server
+
 pytestmark = pytest.mark.only("engine")
 
 ROWS = [{"name": f"n{i}", "size": i} for i in range(300)]
 
 
-def thing(**arguments):
+def thing(**arguments: Any) -> Any:
     return model(name=Column(String), size=Column(Integer), **arguments)
 
 
 @contextmanager
-def made(*arguments, **options):
+def made(*arguments: Any, **options: Any) -> Iterator[Engine]:
     engine = create_engine(*arguments, **options)
     yield engine
     engine.dispose()
 
 
-def how(engine, Thing=None, **options):
+def how(engine: Engine, Thing: Any = None, **options: Any) -> tuple[str, Any]:
     """The driver that served, and why it was not ours."""
     road = fastbulk.insert(engine, Thing or thing(), ROWS, **options).road
     return road.driver, road.refused.get("own connection")
@@ -57,19 +65,19 @@ OURS = ("tokio-postgres", None)
 
 
 @pytest.fixture
-def created(engine):
+def created(engine: Engine) -> Engine:
     thing().metadata.create_all(engine)
     return engine
 
 
-def test_a_plain_engine_has_a_connection_of_ours(created):
+def test_a_plain_engine_has_a_connection_of_ours(created: Engine) -> None:
     Thing = thing()
     assert how(created, Thing) == OURS
     assert how(created, Thing, returning=Thing.id) == OURS
 
 
-def listener(target, name):
-    def listen(engine):
+def listener(target: str, name: str) -> Callable[[Engine], None]:
+    def listen(engine: Engine) -> None:
         event.listen({"engine": engine, "pool": engine.pool}[target], name, lambda *_: None)
 
     return listen
@@ -94,7 +102,7 @@ def listener(target, name):
     ],
 )
 @pytest.mark.parametrize("options", [{}, {"logging_token": "x"}])
-def test_listeners_have_the_pool(created, target, name, options):
+def test_listeners_have_the_pool(created: Engine, target: Any, name: Any, options: Any) -> None:
     engine = created.execution_options(**options) if options else created
     listener(target, name)(engine)
     driver, reason = how(engine)
@@ -103,13 +111,13 @@ def test_listeners_have_the_pool(created, target, name, options):
     assert "listeners" in reason
 
 
-def test_a_listener_that_listens_once_has_the_pool(created):
+def test_a_listener_that_listens_once_has_the_pool(created: Engine) -> None:
     event.listen(created.pool, "connect", lambda *_: None, once=True)
     assert how(created)[0] == "psycopg"
 
 
-def test_a_listener_of_all_engines_has_the_pool(created):
-    def listen(*_):
+def test_a_listener_of_all_engines_has_the_pool(created: Engine) -> None:
+    def listen(*_: Any) -> None:
         pass
 
     event.listen(Engine, "begin", listen)
@@ -120,9 +128,9 @@ def test_a_listener_of_all_engines_has_the_pool(created):
     assert how(created) == OURS
 
 
-def test_what_an_engine_is_made_with(created):
+def test_what_an_engine_is_made_with(created: Engine) -> None:
     url = created.url
-    for options, reason in [
+    cases: list[tuple[dict[str, Any], Any]] = [
         ({"poolclass": StaticPool}, "StaticPool"),
         ({"isolation_level": "SERIALIZABLE"}, "isolation level"),
         ({"execution_options": {"isolation_level": "AUTOCOMMIT"}}, "isolation_level"),
@@ -133,7 +141,8 @@ def test_what_an_engine_is_made_with(created):
         ({"connect_args": {"client_encoding": "latin1"}}, "client_encoding"),
         ({"client_encoding": "latin1"}, "client_encoding"),
         ({"pool_pre_ping": True, "pool_size": 1, "hide_parameters": True}, OURS),
-    ]:
+    ]
+    for options, reason in cases:
         with made(url, **options) as engine:
             if reason is None:
                 with pytest.raises(exc.OperationalError):
@@ -146,13 +155,13 @@ def test_what_an_engine_is_made_with(created):
                 assert reason in why
 
 
-def test_a_creator_has_the_pool(created):
+def test_a_creator_has_the_pool(created: Engine) -> None:
     dsn = created.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with made("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn)) as engine:
         assert how(engine) == ("psycopg", "the engine has a creator of its own")
 
 
-def test_few_rows_have_the_pool(created, monkeypatch):
+def test_few_rows_have_the_pool(created: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     driver, reason = how(created)
     assert driver == "psycopg"
@@ -161,7 +170,7 @@ def test_few_rows_have_the_pool(created, monkeypatch):
     assert fastbulk.insert(created, thing(), iter(ROWS)).road.driver == "tokio-postgres"
 
 
-def test_a_default_that_uses_the_connection_has_the_pool(created):
+def test_a_default_that_uses_the_connection_has_the_pool(created: Engine) -> None:
     Thing = model(
         name=Column(String, default=lambda context: context.connection.scalar(text("SELECT 'x'"))),
         size=Column(Integer, default=lambda: 7),
@@ -171,7 +180,7 @@ def test_a_default_that_uses_the_connection_has_the_pool(created):
     assert how(created, Other) == OURS
 
 
-def test_another_driver_has_the_pool(created):
+def test_another_driver_has_the_pool(created: Engine) -> None:
     with made(created.url.set(drivername="postgresql+psycopg2")) as engine:
         assert how(engine)[0] == "psycopg2"
 
@@ -179,7 +188,7 @@ def test_another_driver_has_the_pool(created):
 # What the connection is
 
 
-def settings_on_server(engine, *names):
+def settings_on_server(engine: Engine, *names: str) -> set[Any]:
     """Settings of the connection over which rows came, by a default of the server's."""
     with engine.begin() as connection:
         shown = " || ' ' || ".join(f"current_setting('{name}')" for name in names)
@@ -190,8 +199,10 @@ def settings_on_server(engine, *names):
     return set(result.scalars())
 
 
-def test_options_and_application_name(created, postgres):
-    url = postgres.url("psycopg", "fastbulk_ours", application_name="loads", options="-c work_mem=7MB")
+def test_options_and_application_name(created: Engine, postgres: Server) -> None:
+    url = postgres.url(
+        "psycopg", "fastbulk_ours", application_name="loads", options="-c work_mem=7MB"
+    )
     with made(url) as engine:
         assert settings_on_server(engine, "application_name", "work_mem") == {"loads 7MB"}
     args = {"options": r"-c application_name=with\ space", "connect_timeout": 5}
@@ -199,7 +210,9 @@ def test_options_and_application_name(created, postgres):
         assert settings_on_server(engine, "application_name") == {"with space"}
 
 
-def test_the_password_comes_from_the_environment_or_a_file(created, postgres, monkeypatch, tmp_path):
+def test_the_password_comes_from_the_environment_or_a_file(
+    created: Engine, postgres: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     url = postgres.url("psycopg", "fastbulk_ours").set(password=None)
     escaped = servers.PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
     passwords = tmp_path / "passwords"
@@ -212,13 +225,15 @@ def test_the_password_comes_from_the_environment_or_a_file(created, postgres, mo
         assert how(engine) == OURS
 
 
-def test_a_wrong_password_is_the_drivers_error(created, postgres):
-    with made(postgres.url("psycopg", "fastbulk_ours").set(password="no")) as engine:
-        with pytest.raises(exc.OperationalError, match="password authentication failed"):
-            how(engine)
+def test_a_wrong_password_is_the_drivers_error(created: Engine, postgres: Server) -> None:
+    with (
+        made(postgres.url("psycopg", "fastbulk_ours").set(password="no")) as engine,
+        pytest.raises(exc.OperationalError, match="password authentication failed"),
+    ):
+        how(engine)
 
 
-def test_several_hosts(created, postgres):
+def test_several_hosts(created: Engine, postgres: Server) -> None:
     hosts = f"127.0.0.1:1,127.0.0.1:{postgres.port}"
     query = {"host": hosts.split(",")}
     url = postgres.url("psycopg", "fastbulk_ours").set(host=None, port=None, query=query)
@@ -230,26 +245,29 @@ def test_several_hosts(created, postgres):
         assert how(engine) == ("psycopg", "target_session_attrs=primary is libpq's own")
 
 
-def test_another_style_of_dates_has_the_pool(created):
+def test_another_style_of_dates_has_the_pool(created: Engine) -> None:
     with made(created.url, connect_args={"options": "-c datestyle=german"}) as engine:
         assert how(engine) == ("psycopg", "the server's DateStyle is German, DMY")
 
 
 @pytest.fixture(scope="module")
-def tls():
+def tls() -> Iterator[Server]:
     with servers.postgres(tls=True) as server:
         yield server
+
+
+def files_of(server: Server) -> Certificates:
+    assert server.certificates is not None
+    return server.certificates
 
 
 ENCRYPTED = "(SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid())"
 
 
-def encrypted(engine):
+def encrypted(engine: Engine) -> tuple[str, Any, set[Any]]:
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE IF EXISTS thing; DROP FUNCTION IF EXISTS version_of")
-        connection.exec_driver_sql(
-            f"CREATE FUNCTION version_of() RETURNS text RETURN {ENCRYPTED}"
-        )
+        connection.exec_driver_sql(f"CREATE FUNCTION version_of() RETURNS text RETURN {ENCRYPTED}")
         connection.exec_driver_sql(
             "CREATE TABLE thing (id SERIAL, name TEXT DEFAULT version_of(), size INT)"
         )
@@ -260,10 +278,10 @@ def encrypted(engine):
 
 @pytest.mark.usefixtures("databases")
 @pytest.mark.parametrize("mode", ["allow", "prefer", "require", "verify-ca", "verify-full"])
-def test_every_mode_of_tls(tls, mode):
+def test_every_mode_of_tls(tls: Server, mode: Any) -> None:
     args = {"sslmode": mode}
     if mode.startswith("verify"):
-        args["sslrootcert"] = str(tls.certificates.authority)
+        args["sslrootcert"] = str(files_of(tls).authority)
     with made(tls.url("psycopg", tls.new_database()), connect_args=args) as engine:
         driver, reason, versions = encrypted(engine)
         assert versions == {"TLSv1.3"}
@@ -276,7 +294,7 @@ def test_every_mode_of_tls(tls, mode):
 
 
 @pytest.mark.usefixtures("databases")
-def test_a_clients_certificate(tls):
+def test_a_clients_certificate(tls: Server) -> None:
     args = tls.connect_args("psycopg")
     url = tls.url("psycopg", tls.new_database(), user=servers.CERTIFIED)
     with made(tls.url("psycopg", url.database)) as engine, engine.begin() as connection:
@@ -286,18 +304,24 @@ def test_a_clients_certificate(tls):
 
 
 @pytest.mark.usefixtures("databases")
-def test_the_servers_name_is_verified(tls):
-    url = tls.url("psycopg", tls.new_database()).set(host="elsewhere.example", query={"hostaddr": servers.HOST})
-    args = {"sslmode": "verify-ca", "sslrootcert": str(tls.certificates.authority)}
+def test_the_servers_name_is_verified(tls: Server) -> None:
+    url = tls.url("psycopg", tls.new_database()).set(
+        host="elsewhere.example", query={"hostaddr": servers.HOST}
+    )
+    args = {"sslmode": "verify-ca", "sslrootcert": str(files_of(tls).authority)}
     with made(url, connect_args=args) as engine:
         assert encrypted(engine)[:2] == OURS
-    with made(url, connect_args={**args, "sslmode": "verify-full"}) as engine:
-        with pytest.raises(exc.OperationalError, match="elsewhere"):
-            encrypted(engine)
-    strangers = {**args, "sslrootcert": str(tls.certificates.client)}
-    with made(url, connect_args=strangers) as engine:
-        with pytest.raises(exc.OperationalError, match="certificate verify failed"):
-            encrypted(engine)
+    with (
+        made(url, connect_args={**args, "sslmode": "verify-full"}) as engine,
+        pytest.raises(exc.OperationalError, match="elsewhere"),
+    ):
+        encrypted(engine)
+    strangers = {**args, "sslrootcert": str(files_of(tls).client)}
+    with (
+        made(url, connect_args=strangers) as engine,
+        pytest.raises(exc.OperationalError, match="certificate verify failed"),
+    ):
+        encrypted(engine)
 
 
 # Parameters of libpq
@@ -317,7 +341,7 @@ def test_the_servers_name_is_verified(tls):
         ({"host": "h", "load_balance_hosts": "random"}, {"PGUSER": "u"}, {"balance": True}),
     ],
 )
-def test_parameters(given, environment, expected, tmp_path):
+def test_parameters(given: Any, environment: Any, expected: Any, tmp_path: Path) -> None:
     found = settings(given, {"HOME": str(tmp_path), **environment})._asdict()
     assert {name: found[name] for name in expected} == expected
 
@@ -346,7 +370,7 @@ def test_parameters(given, environment, expected, tmp_path):
     ],
     ids=str,
 )
-def test_parameters_that_are_libpqs_own(given, tmp_path):
+def test_parameters_that_are_libpqs_own(given: Any, tmp_path: Path) -> None:
     with pytest.raises(RefusedError):
         settings({"host": "h", "user": "u", **given}, {"HOME": str(tmp_path)})
 
@@ -363,7 +387,7 @@ def test_parameters_that_are_libpqs_own(given, tmp_path):
         ("#h:5432:d:u:p", None),
     ],
 )
-def test_the_password_file(line, password, tmp_path):
+def test_the_password_file(line: Any, password: Any, tmp_path: Path) -> None:
     file = tmp_path / ".pgpass"
     file.write_text(f"x:*:*:*:other\n{line}\n")
     file.chmod(0o600)
@@ -376,13 +400,13 @@ def test_the_password_file(line, password, tmp_path):
 # What happens on it
 
 
-def count(engine):
+def count(engine: Engine) -> Any:
     with engine.connect() as connection:
         return connection.scalar(select(func.count()).select_from(thing()))
 
 
-def test_all_or_nothing(created):
-    def generate():
+def test_all_or_nothing(created: Engine) -> None:
+    def generate() -> Iterator[dict[str, Any]]:
         yield from ROWS * 100
         raise LookupError
 
@@ -393,16 +417,16 @@ def test_all_or_nothing(created):
     assert count(created) == 0
 
 
-def test_a_deferred_constraint_fails_at_commit(databases):
+def test_a_deferred_constraint_fails_at_commit(databases: Oracle) -> None:
     Thing = model(parent=Column(ForeignKey("thing.id", deferrable=True, initially="DEFERRED")))
     databases.create(Thing)
     with pytest.raises(exc.IntegrityError) as caught:
         fastbulk.insert(databases.ours, Thing, [{"parent": 10_000}] * 300)
-    assert caught.value.orig.sqlstate == "23503"
+    assert getattr(caught.value.orig, "sqlstate", None) == "23503"
     assert count(databases.ours) == 0
 
 
-def test_a_connection_that_is_lost(created):
+def test_a_connection_that_is_lost(created: Engine) -> None:
     with created.begin() as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
@@ -419,15 +443,15 @@ def test_a_connection_that_is_lost(created):
     assert how(created) == OURS
 
 
-def test_no_table(created):
+def test_no_table(created: Engine) -> None:
     with created.begin() as connection:
         connection.exec_driver_sql("DROP TABLE thing")
     with pytest.raises(exc.ProgrammingError, match='"thing" does not exist') as caught:
         fastbulk.insert(created, thing(), ROWS)
-    assert caught.value.orig.sqlstate == "42P01"
+    assert getattr(caught.value.orig, "sqlstate", None) == "42P01"
 
 
-def backends(engine):
+def backends(engine: Engine) -> Any:
     with engine.connect() as connection:
         return connection.exec_driver_sql(
             "SELECT count(*) FROM pg_stat_activity "
@@ -435,7 +459,7 @@ def backends(engine):
         ).scalar()
 
 
-def test_connections_are_closed(created):
+def test_connections_are_closed(created: Engine) -> None:
     before = backends(created)
     for _ in range(5):
         fastbulk.insert(created, thing(), ROWS)
@@ -448,7 +472,7 @@ def test_connections_are_closed(created):
 
 
 @pytest.mark.parametrize("rows", [[{"size": 1}] * 60, iter([{"size": 1}] * 60)])
-def test_ctrl_c_ends_the_statement_on_the_server(created, rows):
+def test_ctrl_c_ends_the_statement_on_the_server(created: Engine, rows: Any) -> None:
     with created.begin() as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
@@ -471,11 +495,11 @@ def test_ctrl_c_ends_the_statement_on_the_server(created, rows):
         assert running.scalar() == 0
 
 
-def test_a_fork_has_connections_of_its_own(created):
+def test_a_fork_has_connections_of_its_own(created: Engine) -> None:
     Thing = thing()
     fastbulk.insert(created, Thing, ROWS)
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         yield from ROWS
         child = os.fork()
         if child == 0:
@@ -496,7 +520,7 @@ def test_a_fork_has_connections_of_its_own(created):
     assert count(created) == 3 * len(ROWS)
 
 
-def test_a_load_in_a_fork(created):
+def test_a_load_in_a_fork(created: Engine) -> None:
     Thing = thing()
     fastbulk.insert(created, Thing, ROWS)
     created.dispose()
@@ -512,10 +536,10 @@ def test_a_load_in_a_fork(created):
     assert count(created) == 2 * len(ROWS)
 
 
-def test_a_generator_may_load_by_the_same_engine(created):
+def test_a_generator_may_load_by_the_same_engine(created: Engine) -> None:
     Thing = thing()
 
-    def generate():
+    def generate() -> Iterator[dict[str, Any]]:
         for i in range(3):
             fastbulk.insert(created, Thing, ROWS)
             yield {"size": i}
@@ -524,11 +548,11 @@ def test_a_generator_may_load_by_the_same_engine(created):
     assert count(created) == 3 * len(ROWS) + 3
 
 
-def test_values_that_come_back_are_those_of_the_session(databases):
+def test_values_that_come_back_are_those_of_the_session(databases: Oracle) -> None:
     Thing = thing()
     databases.create(Thing)
-    asked = [func.now(), func.to_json("x"), func.sum(1).over(), Thing.size / 2, func.inet_client_addr()]
-    expressions = [expression.label(f"x{i}") for i, expression in enumerate(asked[3:])]
+    asked = [Thing.size / 2, func.now() - func.now(), func.array_fill(7, [2])]
+    expressions = [expression.label(f"x{i}") for i, expression in enumerate(asked)]
     ours = fastbulk.insert(databases.ours, Thing, ROWS, returning=[Thing.id, *expressions]).all()
     with Session(databases.theirs) as session:
         theirs = fastbulk.insert(session, Thing, ROWS, returning=[Thing.id, *expressions]).all()
@@ -541,7 +565,7 @@ def test_values_that_come_back_are_those_of_the_session(databases):
 
 @pytest.mark.parametrize("rows", [list, iter])
 @pytest.mark.parametrize("returning", [None, "id", "both"])
-def test_rows_are_spread_over_connections(created, rows, returning):
+def test_rows_are_spread_over_connections(created: Engine, rows: Any, returning: Any) -> None:
     with created.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE thing ADD pid INT DEFAULT pg_backend_pid()")
     Thing = thing()
@@ -560,18 +584,18 @@ def test_rows_are_spread_over_connections(created, rows, returning):
 
 @pytest.mark.parametrize("at", [0, 30_000, 44_999])
 @pytest.mark.parametrize("bad", [{"size": "x"}, {"size": 2**40}, {"nmae": 1}])
-def test_an_error_on_one_connection_undoes_all(created, at, bad):
+def test_an_error_on_one_connection_undoes_all(created: Engine, at: Any, bad: Any) -> None:
     rows = [{"name": f"n{i}", "size": i} for i in range(45_000)]
     rows[at] = bad
     with pytest.raises(exc.SQLAlchemyError) as caught:
         fastbulk.insert(created, thing(), rows, connections=2)
     if "nmae" not in bad:
-        assert caught.value.row == at
+        assert place(caught.value)[0] == at
     assert count(created) == 0
 
 
-def test_a_generator_that_raises_undoes_all_connections(created):
-    def generate():
+def test_a_generator_that_raises_undoes_all_connections(created: Engine) -> None:
+    def generate() -> Iterator[dict[str, Any]]:
         yield from ROWS * 100
         raise LookupError
 
@@ -581,8 +605,8 @@ def test_a_generator_that_raises_undoes_all_connections(created):
     assert threading.active_count() == 1
 
 
-def test_ctrl_c_ends_all_connections(created):
-    def generate():
+def test_ctrl_c_ends_all_connections(created: Engine) -> None:
+    def generate() -> Iterator[dict[str, Any]]:
         while True:
             yield {"name": "x"}
 
@@ -594,11 +618,11 @@ def test_ctrl_c_ends_all_connections(created):
 
 
 @pytest.mark.parametrize("connections", [0, -1, "2", None])
-def test_connections_are_a_number(created, connections):
+def test_connections_are_a_number(created: Engine, connections: Any) -> None:
     with pytest.raises(exc.ArgumentError, match="number from 1 on"):
         fastbulk.insert(created, thing(), ROWS, connections=connections)
 
 
-def test_several_connections_need_an_engine(created):
+def test_several_connections_need_an_engine(created: Engine) -> None:
     with Session(created) as session, pytest.raises(exc.ArgumentError, match="Engine"):
         fastbulk.insert(session, thing(), ROWS, connections=2)

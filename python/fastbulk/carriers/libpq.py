@@ -162,7 +162,8 @@ def settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settin
         ports=ports,
         database=database,
         user=user,
-        password=asked.get("password") or _stored_password(asked, hosts, ports, database, user, home),
+        password=asked.get("password")
+        or _stored_password(asked, hosts, ports, database, user, home),
         options=asked.get("options"),
         application_name=asked.get("application_name") or asked.get("fallback_application_name"),
         connect_timeout=_timeout(asked),

@@ -54,7 +54,11 @@ def _listeners(engine: Engine) -> list[str]:
     return sorted(
         {
             name
-            for listened, class_ in ((engine, Engine), (engine.pool, Pool), (engine.dialect, Dialect))
+            for listened, class_ in (
+                (engine, Engine),
+                (engine.pool, Pool),
+                (engine.dialect, Dialect),
+            )
             for name in class_.dispatch._event_names
             for listener in getattr(listened.dispatch, name)
             if not _is_known(listener)

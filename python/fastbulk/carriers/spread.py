@@ -1,10 +1,11 @@
-"""One load over several connections: the caller's thread reads rows, a thread per connection sends."""
+"""One load over several connections: the caller's thread reads, a thread per connection sends."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def native(
     source: Source,
     notes: dict[str, str],
     report: Report | None,
-) -> list[Sent]:
+) -> list[Any]:
     """Sends all rows; gives the outcomes in the order of the input.
 
     Whatever fails, on any connection or while rows are read, ends the statements of all
@@ -74,10 +75,9 @@ class _Load:
     def put(self, part: Slice | None) -> None:
         """Hands a slice to the threads, None to one that is to end."""
         while not self.failed.is_set():
-            try:
-                return self.slices.put(part, timeout=_PATIENCE)
-            except queue.Full:
-                continue
+            with suppress(queue.Full):
+                self.slices.put(part, timeout=_PATIENCE)
+                return
 
     def end(self, threads: list[threading.Thread]) -> None:
         """Waits until all slices are sent, and may be interrupted."""
@@ -101,10 +101,8 @@ class _Load:
     def next_slice(self) -> Slice | None:
         """The next slice for a thread; None after the last one or a failure."""
         while not self.failed.is_set():
-            try:
+            with suppress(queue.Empty):
                 return self.slices.get(timeout=_PATIENCE)
-            except queue.Empty:
-                continue
         return None
 
 

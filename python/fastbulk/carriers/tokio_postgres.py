@@ -81,7 +81,7 @@ def driver_error(error: _native.PostgresError) -> Exception:
         class_ = errors.lookup(fields["C"])
     except KeyError:
         class_ = errors.get_base_exception(fields["C"])
-    info = {
+    info: dict[int, bytes | None] = {
         field: fields[chr(field)].encode() if chr(field) in fields else None
         for field in DiagnosticField
     }
@@ -107,8 +107,6 @@ class Connection:
         self._native = native
         self._in_transaction = False
         self._loaders = _Loaders(adapters, native.parameter("TimeZone") or "UTC")
-        #: The columns of a statement, which are asked for once.
-        self._described: dict[str, list[tuple[str, int]]] = {}
 
     @property
     def closed(self) -> bool:
@@ -164,12 +162,9 @@ class Connection:
         begun = self._in_transaction
         # What fails to begin is rolled back all the same.
         self._in_transaction = True
-        known = self._described.get(columns)
         described, answers = self._call(
             self._native.execute, sql if begun else f"BEGIN; {sql}", columns or None
         )
-        if columns:
-            self._described[columns] = described
         return [
             (count, described, self._loaders.load(described, rows))
             for count, rows in answers[0 if begun else 1 :]
@@ -245,9 +240,10 @@ class _Loaders:
     def __init__(self, adapters: Any, timezone: str) -> None:
         from psycopg import adapters as global_adapters
         from psycopg.adapt import AdaptersMap, Loader, Transformer
+        from psycopg.pq import Format
 
         map_ = AdaptersMap(adapters or global_adapters)
-        utc = map_.get_loader(_TIMESTAMPTZ, 0)
+        utc: Any = map_.get_loader(_TIMESTAMPTZ, Format.TEXT)
         zone = _zone(timezone)
 
         class InZone(Loader):
@@ -262,14 +258,15 @@ class _Loaders:
 
         if zone is not None:
             map_.register_loader(_TIMESTAMPTZ, InZone)
-        self._transformer = Transformer(SimpleNamespace(adapters=map_, connection=None))
+        transformer: Any = Transformer(SimpleNamespace(adapters=map_, connection=None))
+        self._load_of: Callable[[int], Any] = lambda oid: transformer.get_loader(oid, Format.TEXT)
 
     def load(
         self, columns: Sequence[tuple[str, int]], rows: list[tuple[Any, ...]]
     ) -> list[tuple[Any, ...]]:
         """The rows, with every value as an object."""
         foreign = {
-            i: self._transformer.get_loader(oid, 0).load
+            i: self._load_of(oid).load
             for i, (_, oid) in enumerate(columns)
             if any(isinstance(row[i], bytes) for row in rows)
         }
