@@ -78,6 +78,7 @@ def databases(
     """Two empty databases of the backend."""
     if backend.own_connection:
         monkeypatch.setattr(own, "FEW", -1)
+        monkeypatch.setattr(own, "FEW_SPREAD", -1)
     oracle = Oracle(backend, request.getfixturevalue(backend.place))
     yield oracle
     oracle.dispose()

@@ -181,14 +181,16 @@ def why_not_own(
     request: Request,
     execution_options: Mapping[str, Any],
     rows: Iterable[Any],
+    connections: int = 1,
 ) -> Callable[[Engine], str | None]:
     """``why(engine)``: why these rows are not worth a new connection to the engine's database, or
     can't travel over one.
     """
 
     def why(engine: Engine) -> str | None:
-        if isinstance(rows, Sized) and len(rows) <= own.FEW:
-            return f"a call of at most {own.FEW} rows takes less time than to connect"
+        few = own.FEW if connections == 1 else own.FEW_SPREAD
+        if isinstance(rows, Sized) and len(rows) <= few:
+            return f"a call of at most {few} rows is not worth the time to connect"
         facts: dict[str, str] = {}
         why_not_native(mapper, facts)
         if facts:

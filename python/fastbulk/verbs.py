@@ -49,7 +49,9 @@ def insert(
     ----------
     target
         A ``Session``, ``scoped_session`` or ``Connection``, whose transaction is used, or an
-        ``Engine``.
+        ``Engine``. On PostgreSQL (psycopg) fastbulk opens a connection of its own for an Engine's
+        load of more than 50,000 rows, if it would be the same as one of the pool: the Engine and
+        its pool have no listeners, no creator and no isolation level of their own.
     model
         A mapped class.
     rows
@@ -107,7 +109,7 @@ def insert(
     _check_rows(rows)
     if connections != 1:
         _check_connections(connections, target)
-    why = why_not_own(mapper, request, execution_options or {}, rows)
+    why = why_not_own(mapper, request, execution_options or {}, rows, connections)
     with hold(target, mapper, why, connections) as held:
         call = Call.prepare(held, mapper, request, execution_options or {})
         with reporting(progress, rows, table_of(mapper).name) as report:

@@ -29,7 +29,11 @@ class _Driver:
         cursor.execute("; ".join(filter(None, (begin, sql, end))), prepare=False)
         if begin:
             cursor.nextset()
-        return postgresql.Answer.of(cursor)
+        answer = _answer(cursor)
+        # What ends the work has no columns, of which SQLAlchemy would make a result.
+        while cursor.nextset():
+            pass
+        return answer
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         with cursor.copy(sql) as copy:
@@ -40,6 +44,15 @@ class _Driver:
 
     def in_transaction(self, connection: Any) -> bool:
         return not connection.autocommit or connection.info.transaction_status.name == "INTRANS"
+
+
+def _answer(cursor: Any) -> postgresql.Answer:
+    # Cheaper than the cursor's description, which is made anew each time that it is asked for.
+    result = cursor.pgresult
+    if not result.nfields:
+        return postgresql.Answer(cursor.rowcount, [], ())
+    codes = tuple(map(result.ftype, range(result.nfields)))
+    return postgresql.Answer(cursor.rowcount, cursor.fetchall(), codes)
 
 
 _DRIVER = _Driver()
