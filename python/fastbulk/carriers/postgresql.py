@@ -12,7 +12,7 @@ import re
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from sqlalchemy import exc, types
 
@@ -52,11 +52,17 @@ class Answer(NamedTuple):
         return cls(cursor.rowcount, cursor.fetchall(), codes)
 
 
+Texts: TypeAlias = tuple[str, ...]
+
+
 class Driver(Protocol):
     """What differs from driver to driver."""
 
+    #: It shows the answer to each of several statements that are one message.
+    shows_every_answer: bool
+
     def execute(
-        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+        self, cursor: Any, sql: str, begin: Texts = (), end: str = "", columns: str = ""
     ) -> Answer:
         """Executes a statement without parameters, and others before and after it: in as few
         messages as the driver can. ``columns`` is a query with the same columns, which costs less
@@ -230,11 +236,15 @@ def _key(plan: InsertPlan) -> int:
 def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver: Driver) -> Sent:
     shown = f"INSERT INTO {plan.native.sql_table} /* VALUES, {len(part)} rows */"
     frame = _frame_of_call(connection, driver)
-    # What can't lose rows unseen needs no look at the answer, and no message more than one.
-    at_once = plan.returning is None or len(part) == 1
-    begin, end = (frame.begin, frame.end) if at_once else (frame.begin, "")
-    if at_once and frame is _TRANSACTION:
-        begin = end = ""
+    begin: Texts
+    if plan.returning is None or len(part) == 1:
+        # What can't lose rows unseen needs no look at the answer, and no message more than one.
+        begin, end = ((), "") if frame is _TRANSACTION else ((frame.begin,), frame.end)
+    elif driver.shows_every_answer and not plan.may_lose_rows:
+        guard = _GUARD.format(literal=_literal(plan.native.sql_table))
+        begin, end = (frame.begin, guard), frame.end
+    else:
+        begin, end = (frame.begin,), ""
 
     def run(start: int, stop: int) -> Sent:
         sql = _native.postgres_values(plan.native, part, start, stop)
@@ -246,12 +256,28 @@ def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver
         try:
             sent = _execute(connection, plan, driver, shown, sql, begin, end)
         except exc.DBAPIError as error:
-            _explain(error, connection, plan, part, frame, run)
-            raise
+            if len(begin) > 1 and _GUARDED in str(error.orig):
+                plan.may_lose_rows.append(True)
+                _simple(connection, frame.again)
+                sent, end = run(0, len(part)), ""
+            else:
+                _explain(error, connection, plan, part, frame, run)
+                raise
         _check(sent, part, plan)
-        if not at_once:
+        if not end and begin:
             _simple(connection, frame.end)
     return sent
+
+
+_GUARDED = "fastbulk.rows_may_be_lost"
+
+#: Fails where a trigger, a rule or a view may drop rows: the savepoint of the rows must be there
+#: until they have been counted.
+_GUARD = f"""\
+SELECT current_setting('{_GUARDED}') FROM pg_class c WHERE c.oid = {{literal}}::regclass
+AND (c.relkind <> 'r' OR c.relhasrules OR c.relhastriggers AND EXISTS (
+  SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal
+  AND g.tgtype & 4 <> 0 AND g.tgtype & 66 <> 0))"""
 
 
 def _insert_unnest(
@@ -259,12 +285,12 @@ def _insert_unnest(
 ) -> Sent:
     shown = f"INSERT INTO {plan.native.sql_table} /* SELECT FROM unnest, {len(part)} rows */"
 
-    def run(start: int, stop: int, begin: str = "", end: str = "") -> Sent:
+    def run(start: int, stop: int, begin: Texts = (), end: str = "") -> Sent:
         sql = catalog.writer.insert(part, start, stop)
         return _execute(connection, plan, driver, shown, sql, begin, end)
 
     try:
-        sent = run(0, len(part), _SLICE.begin, _SLICE.end)
+        sent = run(0, len(part), (_SLICE.begin,), _SLICE.end)
     except exc.DBAPIError as error:
         _explain(error, connection, plan, part, _SLICE, run)
         raise
@@ -445,7 +471,7 @@ def _execute(
     driver: Driver,
     shown: str,
     sql: str,
-    begin: str = "",
+    begin: Texts = (),
     end: str = "",
 ) -> Sent:
     returning = plan.native.returning
@@ -641,7 +667,7 @@ def read_catalog(connection: Connection, plan: InsertPlan, driver: Driver) -> Ca
     rows = statement.run(
         connection,
         f"SELECT /* catalog of {native.sql_table} */",
-        lambda cursor: driver.execute(cursor, sql, begin=lock, columns=sql),
+        lambda cursor: driver.execute(cursor, sql, begin=(lock,), columns=sql),
     ).rows
     found = {row[0]: row for row in rows}
     targets = []

@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 class _Driver:
     """How psycopg takes COPY data and text."""
 
+    shows_every_answer = True
+
     def execute(
-        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+        self,
+        cursor: Any,
+        sql: str,
+        begin: postgresql.Texts = (),
+        end: str = "",
+        columns: str = "",
     ) -> postgresql.Answer:
         # psycopg would keep the texts of what may be worth preparing.
-        cursor.execute("; ".join(filter(None, (begin, sql, end))), prepare=False)
-        if begin:
+        cursor.execute("; ".join(filter(None, (*begin, sql, end))), prepare=False)
+        for _ in begin:
             cursor.nextset()
         answer = _answer(cursor)
         # What ends the work has no columns, of which SQLAlchemy would make a result.

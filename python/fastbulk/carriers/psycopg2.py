@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 class _Driver:
     """How psycopg2 takes COPY data and text."""
 
+    shows_every_answer = False
+
     def execute(
-        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+        self,
+        cursor: Any,
+        sql: str,
+        begin: postgresql.Texts = (),
+        end: str = "",
+        columns: str = "",
     ) -> postgresql.Answer:
         # Of several statements in one message psycopg2 shows the last one's answer only.
-        cursor.execute(f"{begin}; {sql}" if begin else sql)
+        cursor.execute("; ".join((*begin, sql)))
         answer = postgresql.Answer.of(cursor)
         if end:
             cursor.execute(end)

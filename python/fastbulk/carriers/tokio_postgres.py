@@ -294,12 +294,19 @@ def _zone(name: str) -> ZoneInfo | None:
 class _Driver:
     """How such a connection takes COPY data and text."""
 
+    shows_every_answer = True
+
     def execute(
-        self, cursor: Any, sql: str, begin: str = "", end: str = "", columns: str = ""
+        self,
+        cursor: Any,
+        sql: str,
+        begin: postgresql.Texts = (),
+        end: str = "",
+        columns: str = "",
     ) -> postgresql.Answer:
-        text = "; ".join(filter(None, (begin, sql, end)))
+        text = "; ".join(filter(None, (*begin, sql, end)))
         answers = cursor.connection.execute(text, columns)
-        count, described, rows = answers[1 if begin else 0]
+        count, described, rows = answers[len(begin)]
         return postgresql.Answer(count, rows, tuple(oid for _, oid in described))
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:

@@ -62,6 +62,8 @@ class InsertPlan:
     sql: str
     #: ``adapt(row, position)``: a row of any accepted form as a dict of plain attribute names.
     adapt: Callable[[Any, int], dict[str, Any]]
+    #: Not empty once the table was seen to have something that may drop rows.
+    may_lose_rows: list[bool] = dataclasses.field(default_factory=list)
 
     def tell(self, facts: dict[str, str]) -> None:
         """Adds to ``facts`` what of this plan may close a road."""
