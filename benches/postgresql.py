@@ -9,14 +9,27 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
-from harness import Case, Contender, Goal, Report, judge, measure, show_times, show_verdicts
+from delay import delayed
+from harness import (
+    Case,
+    Contender,
+    Goal,
+    Report,
+    Times,
+    Verdict,
+    judge,
+    measure,
+    show_times,
+    show_verdicts,
+)
 from sqlalchemy import Engine, create_engine, insert, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -27,35 +40,68 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from run import Options
+    from collections.abc import Callable, Iterator
 
 FASTBULK = "fastbulk"
 FASTBULK_IDS = "fastbulk returning id"
 FASTBULK_ENTITIES = "fastbulk returning Order"
+ENGINE = "fastbulk by the Engine"
+ENGINE_OF_TWO = "fastbulk by the Engine, 2 connections"
 ORM = "ORM insert"
 ORM_RENDER_NULLS = "ORM insert, render_nulls"
 ORM_IDS = "ORM returning id, sorted"
 ORM_ENTITIES = "ORM returning Order"
 WRITE_ROW = "psycopg write_row, binary"
 ASYNCPG = "asyncpg copy_records_to_table"
+ADBC = "ADBC ingest"
 LIMIT = "limit: ready COPY bytes"
 
 ONE, TEN = Case(1, calls=200), Case(10, calls=200)
-HUNDRED_THOUSAND = Case(100_000)
+TEN_THOUSAND, HUNDRED_THOUSAND = Case(10_000), Case(100_000)
+#: SQLAlchemy needs ten seconds and more for a larger call of these.
+SLOW_ROWS = 10_000
+ROUND_TRIP = 0.001
 GOALS = [
-    Goal(FASTBULK, (ORM,), 1, ONE),
-    Goal(FASTBULK, (ORM,), 1, TEN),
+    *(
+        Goal(of, (against,), 1, case)
+        for case in (ONE, TEN)
+        for of, against in (
+            (FASTBULK, ORM),
+            (FASTBULK_IDS, ORM_IDS),
+            (FASTBULK_ENTITIES, ORM_ENTITIES),
+        )
+    ),
+    Goal(FASTBULK_IDS, (ORM_IDS,), 40, TEN_THOUSAND),
+    Goal(FASTBULK_ENTITIES, (ORM_ENTITIES,), 10, TEN_THOUSAND),
     Goal(FASTBULK, (LIMIT,), 0.9, HUNDRED_THOUSAND),
     Goal(FASTBULK, (WRITE_ROW,), 0.97, HUNDRED_THOUSAND),
     Goal(FASTBULK, (ASYNCPG,), 1.5, HUNDRED_THOUSAND),
     Goal(FASTBULK, (ORM,), 25, HUNDRED_THOUSAND),
     Goal(FASTBULK, (ORM_RENDER_NULLS,), 9, HUNDRED_THOUSAND),
     Goal(FASTBULK_IDS, (LIMIT,), 0.7, HUNDRED_THOUSAND),
-    Goal(FASTBULK_IDS, (ORM_IDS,), 40, HUNDRED_THOUSAND),
-    Goal(FASTBULK_ENTITIES, (ORM_ENTITIES,), 10, HUNDRED_THOUSAND),
+    Goal(ENGINE, (FASTBULK,), 0.97, HUNDRED_THOUSAND),
 ]
+GOALS_WITHOUT_INDEX = [Goal(ENGINE_OF_TWO, (ENGINE,), 1.2, HUNDRED_THOUSAND)]
+
+
+class Options(Protocol):
+    """What of the command line matters here."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def quick(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The options of a run of this file alone."""
+
+    rows: int = 100_000
+    rounds: int = 5
+    quick: bool = False
 
 
 class Base(DeclarativeBase):
@@ -126,40 +172,97 @@ class Database:
 
 def run(options: Options, report: Report) -> None:
     """Measure every case, print its table, and add numbers and verdicts to the report."""
-    cases = [ONE, TEN] if options.quick else [ONE, TEN, HUNDRED_THOUSAND]
-    measured = measured_cases([case for case in cases if case.rows <= options.rows], options.rounds)
-    report.numbers["postgresql"] = [
-        {**asdict(case), "seconds": times} for case, times in measured.items()
-    ]
-    report.verdicts += verdicts(measured)
+    cases = [ONE, TEN] if options.quick else [ONE, TEN, TEN_THOUSAND, HUNDRED_THOUSAND]
+    cases = [case for case in cases if case.rows <= options.rows]
+    for section in measured_sections(cases, options.rounds):
+        report.numbers[section.name] = [
+            {**asdict(case), "seconds": times} for case, times in section.times.items()
+        ]
+        report.verdicts += section.verdicts()
 
 
-def measured_cases(cases: list[Case], rounds: int) -> dict[Case, Any]:
+@dataclass
+class Section:
+    """What was measured in one set-up."""
+
+    name: str
+    goals: list[Goal]
+    times: dict[Case, Times]
+
+    def verdicts(self) -> list[Verdict]:
+        judged = [
+            judge(goal, self.times[goal.case])
+            for goal in self.goals
+            if goal.case in self.times and self.times[goal.case].keys() >= {goal.of, *goal.against}
+        ]
+        return [replace(verdict, what=f"{self.name}, {verdict.what}") for verdict in judged]
+
+
+def measured_sections(cases: list[Case], rounds: int) -> Iterator[Section]:
     with servers.postgres() as server:
         engine = create_engine(server.url("psycopg", server.new_database()))
         Base.metadata.create_all(engine)
         database = Database(server, engine, {})
-        measured = {}
-        for case in cases:
-            contenders = [*session_contenders(database), *driver_contenders(database, case)]
-            measured[case] = measure(contenders, case, rounds)
-            show_times(contenders, case, measured[case])
+        yield Section("PostgreSQL", GOALS, measured(database, cases, rounds))
+        small = [case for case in cases if case.rows <= 10]
+        with delayed(server.port, ROUND_TRIP) as port:
+            far = create_engine(engine.url.set(port=port))
+            print("\nwith 1 ms added to each round trip")
+            times = measured(Database(server, far, {}), small, rounds)
+            yield Section("PostgreSQL, 1 ms away", GOALS, times)
+            far.dispose()
+        large = [case for case in cases if case is HUNDRED_THOUSAND]
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE orders DROP CONSTRAINT orders_pkey"))
+        print("\nwithout the primary key's index")
+        times = {case: shown(engine_contenders(database), case, rounds) for case in large}
+        yield Section("PostgreSQL, no index", GOALS_WITHOUT_INDEX, times)
         engine.dispose()
-    return measured
 
 
-def verdicts(measured: dict[Case, Any]) -> list[Any]:
-    return [
-        judge(goal, measured[goal.case])
-        for goal in GOALS
-        if goal.case in measured and measured[goal.case].keys() >= {goal.of, *goal.against}
-    ]
+def measured(database: Database, cases: list[Case], rounds: int) -> dict[Case, Times]:
+    times = {}
+    for case in cases:
+        contenders = session_contenders(database)
+        if case.rows > 10:
+            contenders += [*engine_contenders(database), *driver_contenders(database, case)]
+        times[case] = shown([c for c in contenders if c.takes(case)], case, rounds)
+    return times
+
+
+def shown(contenders: list[Contender], case: Case, rounds: int) -> Times:
+    times = measure(contenders, case, rounds)
+    show_times(contenders, case, times)
+    return times
+
+
+def engine_contenders(database: Database) -> list[Contender]:
+    """Connections of fastbulk's own, each opened within the time that is measured."""
+
+    def contender(name: str, connections: int) -> Contender:
+        def run_by_engine(case: Case) -> float:
+            database.empty()
+            rows = database.take(case.rows)
+
+            def load() -> object:
+                return fastbulk.insert(database.engine, Order, rows, connections=connections)
+
+            return timed(load, lambda: None, case)
+
+        return Contender(name, run_by_engine, FASTBULK)
+
+    return [contender(ENGINE, 1), contender(ENGINE_OF_TWO, 2)]
 
 
 def session_contenders(database: Database) -> list[Contender]:
     """What a Session can be asked for."""
 
-    def contender(name: str, load: Callable[..., object], peer: str | None = None) -> Contender:
+    def contender(
+        name: str,
+        load: Callable[..., object],
+        peer: str | None = None,
+        max_rows: int | None = None,
+    ) -> Contender:
         def run_in_session(case: Case) -> float:
             database.empty()
             rows = database.take(case.rows)
@@ -169,7 +272,7 @@ def session_contenders(database: Database) -> list[Contender]:
                 session.connection()
                 return timed(lambda: load(session, rows), session.commit, case)
 
-        return Contender(name, run_in_session, peer)
+        return Contender(name, run_in_session, peer, max_rows)
 
     def orm(session: Session, rows: Any, **options: Any) -> object:
         return session.execute(insert(Order), rows, execution_options=options)
@@ -187,14 +290,16 @@ def session_contenders(database: Database) -> list[Contender]:
             lambda s, rows: fastbulk.insert(s, Order, rows, returning=Order.id).scalars().all(),
             ORM_IDS,
         ),
-        contender(ORM_IDS, orm_ids),
+        contender(ORM_IDS, orm_ids, max_rows=SLOW_ROWS),
         contender(
             FASTBULK_ENTITIES,
             lambda s, rows: fastbulk.insert(s, Order, rows, returning=Order).scalars().all(),
             ORM_ENTITIES,
         ),
         contender(
-            ORM_ENTITIES, lambda s, rows: s.scalars(insert(Order).returning(Order), rows).all()
+            ORM_ENTITIES,
+            lambda s, rows: s.scalars(insert(Order).returning(Order), rows).all(),
+            max_rows=SLOW_ROWS,
         ),
     ]
 
@@ -237,10 +342,40 @@ def driver_contenders(database: Database, case: Case) -> list[Contender]:
         Contender(WRITE_ROW, by_psycopg(write_rows), ORM),
         Contender(LIMIT, by_psycopg(write_pieces), ORM),
     ]
-    if importlib.util.find_spec("asyncpg") is None:
-        print("no asyncpg here: it is left out")
-        return contenders
-    return [*contenders, Contender(ASYNCPG, lambda case: by_asyncpg(database, dsn, case), ORM)]
+    peers = {"asyncpg": (ASYNCPG, by_asyncpg), "adbc_driver_postgresql": (ADBC, by_adbc)}
+    for package, (name, load) in peers.items():
+        if importlib.util.find_spec(package) is None:
+            print(f"no {package} here: it is left out")
+        else:
+            contenders.append(Contender(name, partial(load, database, dsn), ORM))
+    return contenders
+
+
+def by_adbc(database: Database, dsn: dict[str, Any], case: Case) -> float:
+    import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]  # no py.typed
+    import pyarrow as pa  # type: ignore[import-untyped]  # no py.typed
+
+    database.empty()
+    rows = database.take(case.rows)
+    url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    # It takes a value only into a column of the very same type.
+    schema = pa.schema(
+        [
+            ("customer", pa.int32()),
+            ("amount", pa.float64()),
+            ("name", pa.string()),
+            ("note", pa.string()),
+            ("paid", pa.bool_()),
+            ("quantity", pa.int32()),
+            ("created", pa.timestamp("us")),
+        ]
+    )
+    with adbc.connect(url) as connection, connection.cursor() as cursor:
+
+        def call() -> None:
+            cursor.adbc_ingest("orders", pa.Table.from_pylist(rows, schema=schema), mode="append")
+
+        return timed(call, connection.commit, case)
 
 
 def by_asyncpg(database: Database, dsn: dict[str, Any], case: Case) -> float:
@@ -273,4 +408,6 @@ def timed(call: Callable[[], object], commit: Callable[[], object], case: Case) 
 
 
 if __name__ == "__main__":
-    show_verdicts(verdicts(measured_cases([ONE, TEN, HUNDRED_THOUSAND], rounds=5)))
+    report = Report()
+    run(Alone(), report)
+    show_verdicts(report.verdicts)

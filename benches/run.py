@@ -16,13 +16,19 @@ from pathlib import Path
 
 import gil
 import memory
+import postgresql
 import sqlalchemy as sa
 import sqlite
 from harness import Report, show_verdicts
 
 import fastbulk
 
-SECTIONS = {"sqlite": sqlite.run, "gil": gil.run, "memory": memory.run}
+SECTIONS = {
+    "sqlite": sqlite.run,
+    "postgresql": postgresql.run,
+    "gil": gil.run,
+    "memory": memory.run,
+}
 
 
 @dataclass(frozen=True)

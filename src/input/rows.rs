@@ -79,6 +79,14 @@ impl RowReader {
         matches!(self.rows, Rows::List(..))
     }
 
+    /// How many rows of a list are left.
+    pub fn left(&self, py: Python<'_>) -> Option<usize> {
+        match &self.rows {
+            Rows::List(list, position) => Some(list.bind(py).len().saturating_sub(*position)),
+            Rows::Iterator(_) => None,
+        }
+    }
+
     /// Goes back to that row of a list, to read it again.
     pub fn rewind(&mut self, row: usize) {
         if let Rows::List(_, position) = &mut self.rows {

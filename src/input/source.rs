@@ -116,6 +116,12 @@ impl Source {
         })
     }
 
+    /// How many rows of a list are left; None where that is not known.
+    #[getter]
+    fn left(&self, py: Python<'_>) -> Result<Option<usize>> {
+        Ok(self.lock()?.reader.left(py))
+    }
+
     /// Seconds spent reading rows, which is time with the GIL held.
     #[getter]
     fn seconds(&self) -> Result<f64> {

@@ -52,7 +52,8 @@ impl PostgresWriter {
 
     /// Rows `start..end` of the slice as COPY data, without the GIL. The first piece of a COPY
     /// begins with its header, the last one ends it. `keys` stand in a column of their own, which
-    /// is the first one in the statement, as (its type in `pg_type`, one key per row).
+    /// is the first one in the statement, as (its type in `pg_type`, one key per row as `int8send`
+    /// makes it).
     #[pyo3(signature = (slice, columns, start, end, *, first=true, last=true, keys=None))]
     #[allow(clippy::too_many_arguments)]
     fn copy<'py>(
@@ -64,8 +65,12 @@ impl PostgresWriter {
         end: usize,
         first: bool,
         last: bool,
-        keys: Option<(String, Vec<i64>)>,
+        keys: Option<(String, &[u8])>,
     ) -> Result<Vec<Bound<'py, PyBytes>>> {
+        let keys = keys.map(|(typname, keys)| {
+            let (keys, _) = keys.as_chunks::<8>();
+            (typname, keys.iter().map(|&key| i64::from_be_bytes(key)).collect::<Vec<_>>())
+        });
         let keys = keys.as_ref().map(|(typname, keys)| (typname.as_str(), keys.as_slice()));
         let pieces = py.detach(|| self.encode(slice, &columns, start..end, first, last, keys));
         let pieces =

@@ -9,6 +9,7 @@ import datetime
 import decimal
 import itertools
 import re
+import struct
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -104,6 +105,25 @@ class Sent(NamedTuple):
         return [row[0] if processor is None else processor(row[0]) for row in self.returned]
 
 
+class Keyed(NamedTuple):
+    """What a statement did whose rows have reserved keys, and returned nothing else."""
+
+    rowcount: int
+    #: As ``int8send`` makes them.
+    keys: bytes
+    type_codes: None = None
+    first_row: int = 0
+
+    def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
+        """The keys as rows, in the order of the input."""
+        return [(key,) for key in self.scalars(*processors)]
+
+    def scalars(self, processor: Callable[[Any], Any] | None) -> list[Any]:
+        """The keys, in the order of the input."""
+        keys = struct.unpack(f">{len(self.keys) // _WIDTH}q", self.keys)
+        return list(keys if processor is None else map(processor, keys))
+
+
 @dataclass(frozen=True)
 class Catalog:
     """What the database says of the table."""
@@ -119,7 +139,7 @@ class Catalog:
 
 def insert(
     connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
-) -> Iterator[Sent]:
+) -> Iterator[Sent | Keyed]:
     """Sends all rows; yields the outcome of each statement.
 
     Parameters
@@ -159,7 +179,7 @@ def insert(
 
 def _insert(
     connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
-) -> Iterator[Sent]:
+) -> Iterator[Sent | Keyed]:
     part = source.next_slice()
     if part is None:
         return
@@ -170,16 +190,15 @@ def _insert(
         return
     with all_or_nothing(connection, driver):
         catalog = read_catalog(connection, plan, driver)
+        keys: _Keys | None = None
         while part is not None:
             first_row = part.first_row
             columns = _copy_columns(catalog, plan, part, notes)
-            if columns and plan.returning is not None:
-                notes["statement"] = "COPY with reserved keys"
-                sent = _copy_with_keys(connection, plan, catalog, driver, part, columns)
-                part = None
-            elif columns:
-                notes["statement"] = "COPY"
-                sent, part = _copy(connection, plan, catalog, driver, part, columns, source)
+            if columns:
+                if plan.returning is not None and keys is None:
+                    keys = _Keys.of(connection, plan, catalog, driver)
+                notes["statement"] = "COPY" if keys is None else "COPY with reserved keys"
+                sent, part = _copy(connection, plan, catalog, driver, part, columns, source, keys)
             else:
                 notes["statement"] = "INSERT..SELECT FROM unnest"
                 sent = _insert_unnest(connection, plan, catalog, driver, part)
@@ -306,32 +325,48 @@ def _copy(
     part: Slice,
     columns: list[int],
     source: Source,
-) -> tuple[Sent, Slice | None]:
+    keys: _Keys | None,
+) -> tuple[Sent | Keyed, Slice | None]:
     """Sends the slice and, where no user code can run meanwhile, as many as go by the same COPY.
 
     Gives the slice that was read and does not.
     """
-    sql = catalog.writer.copy_sql(columns)
+    sql = catalog.writer.copy_sql(columns if keys is None else [keys.column, *columns])
     sent = _Slices([part])
     following: Slice | None = None
+    room = COPY_ROWS
+    if keys is not None:
+        room = len(part) + (source.left or 0) if source.pure else len(part)
+        room = keys.reserve(min(room, max(COPY_ROWS, len(part))))
+
+    def encoded(one: Slice, low: int, high: int) -> Iterator[bytes]:
+        """COPY data in small steps, so that the server is at work from the first one on."""
+        offset = one.first_row - sent.first_row
+        for start in range(low, high, _STEP):
+            stop = min(start + _STEP, high)
+            own = None if keys is None else keys.of_rows(offset + start, offset + stop)
+            yield from catalog.writer.copy(
+                one, columns, start, stop, first=False, last=False, keys=own
+            )
 
     def pieces() -> Iterator[bytes]:
         nonlocal following
         yield from catalog.writer.copy(part, columns, 0, 0, last=False)
-        yield from _encoded(catalog, columns, part, 0, len(part))
-        while source.pure and sent.nbytes < COPY_BYTES and len(sent) < COPY_ROWS:
+        yield from encoded(part, 0, len(part))
+        while source.pure and sent.nbytes < COPY_BYTES and len(sent) < room:
             following = source.next_slice()
             if following is None or catalog.writer.copy_columns(following) != (columns, None):
                 break
+            if keys is not None and len(sent) + len(following) > room:
+                break
             sent.append(following)
-            yield from _encoded(catalog, columns, following, 0, len(following))
+            yield from encoded(following, 0, len(following))
             following = None
         yield from catalog.writer.copy(part, columns, 0, 0, first=False)
 
     def again(start: int, stop: int) -> Sent:
-        parts = [catalog.writer.copy(part, columns, 0, 0, last=False)]
-        for one, low, high in sent.ranges(start, stop):
-            parts.append(catalog.writer.copy(one, columns, low, high, first=False, last=False))
+        parts: list[Iterable[bytes]] = [catalog.writer.copy(part, columns, 0, 0, last=False)]
+        parts += [encoded(one, low, high) for one, low, high in sent.ranges(start, stop)]
         parts.append(catalog.writer.copy(part, columns, 0, 0, first=False))
         count = _send_copy(connection, driver, sql, itertools.chain.from_iterable(parts))
         return Sent(count, [], None)
@@ -343,7 +378,9 @@ def _copy(
         _explain(error, connection, plan, sent, _SLICE, again)
         raise
     _simple(connection, _SLICE.end)
-    return Sent(count, [], None), following
+    if keys is None:
+        return Sent(count, [], None), following
+    return Keyed(count, keys.take(len(sent))), following
 
 
 def _send_copy(connection: Connection, driver: Driver, sql: str, pieces: Iterable[bytes]) -> int:
@@ -365,53 +402,57 @@ def _send_copy(connection: Connection, driver: Driver, sql: str, pieces: Iterabl
         raise
 
 
-def _copy_with_keys(
-    connection: Connection,
-    plan: InsertPlan,
-    catalog: Catalog,
-    driver: Driver,
-    part: Slice,
-    columns: list[int],
-) -> Sent:
-    """Takes the rows' keys from their sequence before it sends the rows with them."""
-    key = _key(plan)
-    type_, sequence = catalog.sequences[plan.native.columns[key].name]
-    reserve = f"SELECT nextval({_literal(sequence)}) FROM generate_series(1, {len(part)})"
-    reserved = statement.run(
-        connection, reserve, lambda cursor: driver.execute(cursor, reserve, columns=reserve)
-    )
-    keys = [row[0] for row in reserved.rows]
-    sql = catalog.writer.copy_sql([key, *columns])
+class _Keys:
+    """Keys taken from a sequence before the rows are sent that they are for, in their order."""
 
-    def encoded(start: int, stop: int) -> Iterator[bytes]:
-        for low in range(start, stop, _STEP):
-            high = min(low + _STEP, stop)
-            yield from catalog.writer.copy(
-                part, columns, low, high, first=low == start, last=high == stop,
-                keys=(type_, keys[low:high]),
-            )  # fmt: skip
+    def __init__(
+        self, connection: Connection, driver: Driver, column: int, type_: str, sequence: str
+    ) -> None:
+        self.column = column
+        self._connection, self._driver = connection, driver
+        self._type, self._sequence = type_, sequence
+        #: As ``int8send`` makes them.
+        self._reserved = b""
 
-    def run(start: int, stop: int) -> Sent:
-        count = _send_copy(connection, driver, sql, encoded(start, stop))
-        return Sent(count, reserved.rows, None)
+    @classmethod
+    def of(
+        cls, connection: Connection, plan: InsertPlan, catalog: Catalog, driver: Driver
+    ) -> _Keys:
+        """None yet, of the sequence of the generated key."""
+        column = _key(plan)
+        sequence = catalog.sequences[plan.native.columns[column].name]
+        return cls(connection, driver, column, *sequence)
 
-    _simple(connection, _SLICE.begin)
-    try:
-        sent = run(0, len(part))
-    except exc.DBAPIError as error:
-        _explain(error, connection, plan, part, _SLICE, run)
-        raise
-    _simple(connection, _SLICE.end)
-    return sent
+    def reserve(self, count: int) -> int:
+        """Takes as many as are missing; gives how many there are."""
+        missing = count - len(self._reserved) // _WIDTH
+        if missing > 0:
+            # One value is read faster than many rows.
+            sql = (
+                f"SELECT string_agg(int8send(nextval({_literal(self._sequence)})), ''::bytea) "
+                f"FROM generate_series(1, {missing})"
+            )
+            shown = f"SELECT /* {missing} keys of {self._sequence} */"
+            answer = statement.run(
+                self._connection,
+                shown,
+                lambda cursor: self._driver.execute(cursor, sql, columns=sql),
+            )
+            self._reserved += bytes(answer.rows[0][0])
+        return len(self._reserved) // _WIDTH
+
+    def of_rows(self, start: int, stop: int) -> tuple[str, bytes]:
+        """The column's type and the keys of these rows, counted from the first that has none."""
+        return self._type, self._reserved[start * _WIDTH : stop * _WIDTH]
+
+    def take(self, count: int) -> bytes:
+        """The keys of the first rows, which were sent."""
+        end = count * _WIDTH
+        taken, self._reserved = self._reserved[:end], self._reserved[end:]
+        return taken
 
 
-def _encoded(
-    catalog: Catalog, columns: list[int], part: Slice, start: int, stop: int
-) -> Iterator[bytes]:
-    """COPY data in small steps, so that the server is at work from the first one on."""
-    for low in range(start, stop, _STEP):
-        high = min(low + _STEP, stop)
-        yield from catalog.writer.copy(part, columns, low, high, first=False, last=False)
+_WIDTH = 8
 
 
 _STEP = 2_000

@@ -150,7 +150,7 @@ def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
 
 def native(
     connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent]:
+) -> Iterator[postgresql.Sent | postgresql.Keyed]:
     """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
     return postgresql.insert(connection, plan, source, _DRIVER, notes)
 

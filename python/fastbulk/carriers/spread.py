@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .._native import Slice, Source
     from ..orm.mapping import InsertPlan
     from ..progress import Report
-    from .postgresql import Sent
+    from .postgresql import Keyed, Sent
 
 #: How long a thread waits before it looks whether another one failed.
 _PATIENCE = 0.1
@@ -70,7 +70,7 @@ class _Load:
         self.slices: queue.Queue[Slice | None] = queue.Queue(width)
         self.failed = threading.Event()
         self.failures: list[BaseException] = []
-        self.outcomes: list[Sent] = []
+        self.outcomes: list[Sent | Keyed] = []
 
     def put(self, part: Slice | None) -> None:
         """Hands a slice to the threads, None to one that is to end."""
@@ -112,6 +112,8 @@ class _Share:
     #: Rows are read on another thread: a statement of this one may stay open meanwhile.
     pure = True
     exhausted = False
+    #: What comes next is not known to one thread.
+    left = 0
 
     def __init__(self, load: _Load) -> None:
         self._load = load

@@ -329,7 +329,7 @@ def facts(connection: SqlalchemyConnection) -> dict[str, str]:
 
 def native(
     connection: SqlalchemyConnection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent]:
+) -> Iterator[postgresql.Sent | postgresql.Keyed]:
     """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
     return postgresql.insert(connection, plan, source, _DRIVER, notes)
 
