@@ -118,11 +118,17 @@ pub fn insert(
 }
 
 /// `INSERT INTO t (a, b) VALUES (1, E'x'), (2, DEFAULT)` for a slice of few rows: it needs nothing
-/// of the catalog. Fails as [`insert`] does.
-pub fn values(plan: &Plan, slice: &Slice, rows: Range<usize>) -> Result<String, (usize, usize)> {
+/// of the catalog. `only` leaves one column. Fails as [`insert`] does.
+pub fn values(
+    plan: &Plan,
+    slice: &Slice,
+    rows: Range<usize>,
+    only: Option<usize>,
+) -> Result<String, (usize, usize)> {
     let missing =
         |column: usize| slice.columns[column].given.as_ref().map_or(0, NullBuffer::null_count);
     let columns: Vec<_> = (0..slice.columns.len())
+        .filter(|&column| only.is_none_or(|only| only == column))
         .filter(|&column| {
             missing(column) < slice.rows || matches!(plan.column(column).absent, Absent::Sql(_))
         })

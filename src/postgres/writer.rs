@@ -83,7 +83,7 @@ impl PostgresWriter {
         let sql = py.detach(|| {
             // Of an array all elements have one type; in VALUES each value has its own.
             if slice.columns.iter().any(is_mixed) {
-                sql::values(self.plan.get(), slice, start..end)
+                sql::values(self.plan.get(), slice, start..end, None)
             } else {
                 sql::insert(self.plan.get(), slice, &self.targets, start..end)
             }
@@ -92,17 +92,19 @@ impl PostgresWriter {
     }
 }
 
-/// The INSERT..VALUES statement for rows `start..end` of a slice.
+/// The INSERT..VALUES statement for rows `start..end` of a slice, of one column if `only` names it.
 #[pyfunction]
+#[pyo3(signature = (plan, slice, start, end, *, only=None))]
 pub fn postgres_values(
     py: Python<'_>,
     plan: Py<Plan>,
     slice: &Slice,
     start: usize,
     end: usize,
+    only: Option<usize>,
 ) -> Result<String> {
     let writer = PostgresWriter { plan, targets: Vec::new() };
-    sql::values(writer.plan.get(), slice, start..end)
+    sql::values(writer.plan.get(), slice, start..end, only)
         .map_err(|(row, column)| writer.refuse(py, slice, row, column, NO_NUL))
 }
 

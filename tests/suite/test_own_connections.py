@@ -590,7 +590,7 @@ def test_an_error_on_one_connection_undoes_all(created: Engine, at: Any, bad: An
     with pytest.raises(exc.SQLAlchemyError) as caught:
         fastbulk.insert(created, thing(), rows, connections=2)
     if "nmae" not in bad:
-        assert place(caught.value)[0] == at
+        assert place(caught.value) == (at, "size", bad["size"])
     assert count(created) == 0
 
 

@@ -481,15 +481,16 @@ def test_errors_name_row_column_and_value(session: Session, count: int, returnin
         ({"name": "a\0b"}, ("name", "a\0b")),
         ({"name": "\ud800"}, ("name", "\ud800")),
         ({"size": 2**70}, ("size", 2**70)),
-        ({"id": "x"}, None),
+        ({"id": "x"}, ("id", "x")),
+        ({"name": "much too long"}, ("name", "much too long")),
+        ({"parent": "7.5"}, ("parent", "7.5")),
     ]
     for bad, expected in cases:
         rows = [*good]
         rows[at] = {**rows[at], **bad}
         error = error_of(partial(fastbulk.insert, session, Thing, rows, returning=given))
         assert error.row == at, bad
-        if expected is not None:
-            assert (error.column, error.value) == expected
+        assert (error.column, error.value) == expected
         assert session.scalars(select(Thing.id)).all() == []
 
 

@@ -280,7 +280,7 @@ def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver
                 _simple(connection, frame.again)
                 sent, end = run(0, len(part)), ""
             else:
-                _explain(error, connection, plan, part, frame, run)
+                _explain(error, connection, plan, _Slices([part]), frame, run)
                 raise
         _check(sent, part, plan)
         if not end and begin:
@@ -311,7 +311,7 @@ def _insert_unnest(
     try:
         sent = run(0, len(part), (_SLICE.begin,), _SLICE.end)
     except exc.DBAPIError as error:
-        _explain(error, connection, plan, part, _SLICE, run)
+        _explain(error, connection, plan, _Slices([part]), _SLICE, run)
         raise
     _check(sent, part, plan)
     return sent
@@ -470,6 +470,9 @@ class Rows(Protocol):
 
     def value(self, row: int, column: int) -> Any:
         """The value of a row and a column of the plan."""
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[Slice, int, int]]:
+        """The slices of rows ``start`` to ``stop``, each with its own rows' numbers."""
 
 
 class _Slices:
@@ -742,6 +745,8 @@ def _literal(text: str | None) -> str:
 
 #: Classes of SQLSTATE that a row's values bring about: data, integrity, a trigger's own, a view's.
 _OF_ROWS = ("22", "23", "P0", "44")
+_OF_VALUES = "22"
+_MESSAGE = "message_primary"
 
 
 def _explain(
@@ -766,6 +771,8 @@ def _explain(
             row = _row_of_key(error, part, positions)
             if row is None:
                 row = _row(error, connection, frame, run, len(part))
+            if not positions and (_of(error, "sqlstate") or "").startswith(_OF_VALUES):
+                positions = _refused_alone(error, connection, plan, part, row, frame)
             _simple(connection, frame.again)
     keys = tuple(columns[i].key or columns[i].name for i in positions)
     values = () if row is None else tuple(part.value(row, i) for i in positions)
@@ -776,6 +783,32 @@ def _explain(
         value=values[0] if len(values) == 1 else values or None,
         hide_parameters=connection.engine.hide_parameters,
     )
+
+
+def _refused_alone(
+    error: exc.DBAPIError,
+    connection: Connection,
+    plan: InsertPlan,
+    part: Rows,
+    row: int,
+    frame: Frame,
+) -> list[int]:
+    """The columns whose value of that row is refused so even without the others: values get their
+    columns' types before anything else looks at the row.
+    """
+    ((one, position, _),) = part.ranges(row, row + 1)
+    refused = []
+    for column in range(len(plan.native.columns)):
+        if one.value(position, column) is None:
+            continue
+        sql = _native.postgres_values(plan.native, one, position, position + 1, only=column)
+        _simple(connection, frame.again)
+        try:
+            _simple(connection, sql)
+        except exc.DBAPIError as again:
+            if all(_of(again, field) == _of(error, field) for field in ("sqlstate", _MESSAGE)):
+                refused.append(column)
+    return refused
 
 
 def _row_of_key(error: exc.DBAPIError, part: Rows, columns: list[int]) -> int | None:
