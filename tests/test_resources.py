@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, Integer, String, create_engine, exc, func, select
+from sqlalchemy import CheckConstraint, Column, Integer, String, create_engine, exc, func, select
 from sqlalchemy.orm import Session
 
 import fastbulk
@@ -344,6 +344,28 @@ def test_ctrl_c_stops_a_statement_that_takes_long(engine: Engine) -> None:
         fastbulk.insert(session, Thing, [{"name": "later"}])
         session.commit()
     assert count(engine, Thing) == 2
+
+
+@unix
+@pytest.mark.parametrize("returning", [[], ["id"], ["id", "name"]])
+def test_ctrl_c_in_a_statement_of_many_rows_leaves_the_transaction(
+    engine: Engine, returning: list[str]
+) -> None:
+    """No trigger, so that the slice is read as a table."""
+    slow = CheckConstraint("length(hex(zeroblob(200000 + size))) > 0")
+    Thing = model(name=Column(String), size=Column(Integer, slow))
+    Thing.metadata.create_all(engine)
+    rows = [{"name": "x", "size": i} for i in range(19_000)]
+    columns = [getattr(Thing, key) for key in returning] or None
+    with Session(engine) as session:
+        fastbulk.insert(session, Thing, [{"name": "before", "size": 0}])
+        begin = time.perf_counter()
+        with ctrl_c(0.3), pytest.raises(KeyboardInterrupt):
+            fastbulk.insert(session, Thing, rows, returning=columns)
+        assert time.perf_counter() - begin < 5
+        assert session.scalars(select(Thing.name)).all() == ["before"]
+        session.commit()
+    assert count(engine, Thing) == 1
 
 
 @unix

@@ -1,4 +1,4 @@
-//! A slice as a table that SQL can read: `INSERT INTO t (a) SELECT c0 FROM fastbulk_rows`.
+//! A slice as a table that SQL can read: `INSERT INTO t (a) SELECT c0 FROM sqlite_fastbulk_rows`.
 //!
 //! SQLite asks for each value when it builds the row, which costs a third less than binding the
 //! values of 200 rows at a time: a bind takes and gives the connection's mutex.
@@ -18,8 +18,9 @@ use super::error::Result;
 use crate::gate::Gate;
 use crate::values::{Cell, Series};
 
-/// The name under which a slice is read.
-pub const TABLE: &str = "fastbulk_rows";
+/// The name under which a slice is read. SQLite lets nobody make a table or view whose name begins
+/// like that, so none stands before it.
+pub const TABLE: &str = "sqlite_fastbulk_rows";
 
 /// Rows between two looks at the clock.
 const ROWS_PER_LOOK: usize = 1024;
@@ -118,7 +119,7 @@ impl Drop for Module<'_> {
     }
 }
 
-const NAME: &std::ffi::CStr = c"fastbulk_rows";
+const NAME: &std::ffi::CStr = c"sqlite_fastbulk_rows";
 
 /// SQLite knows these by a pointer to their first field.
 #[repr(C)]

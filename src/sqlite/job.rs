@@ -20,6 +20,10 @@ use crate::values::{Cell, Series, Values};
 /// From how many rows on it pays to have the rows read as a table, by one statement.
 const FEED_FROM: usize = 200;
 
+/// Rows per statement that is read as a table and returns rows: SQLite reads all of them before it
+/// inserts the first, and Ctrl-C is seen between two statements then.
+const FEED_RETURNING: usize = 1_000;
+
 /// From how many rows on it pays to prepare a statement for several.
 const TOGETHER_FROM: usize = 50;
 
@@ -299,29 +303,35 @@ impl Pass<'_, '_, '_> {
         Ok(())
     }
 
-    /// One statement for all these rows.
+    /// One statement for all these rows, or few if they come back.
     fn feed(&mut self, module: &mut Module<'_>, shape: &Shape, rows: Range<usize>) -> Result<()> {
         let Insert { handle, plan, .. } = *self.insert;
-        module.set(rows, false);
+        let size = if plan.returning.is_empty() { rows.len() } else { FEED_RETURNING };
         let mut statement = Statement::prepare(handle, &insert_from(plan, shape, TABLE, true))?;
-        let stepped = loop {
-            match statement.step() {
-                Ok(true) => self.collector.take(&statement),
-                Ok(false) => break Ok(()),
-                Err(failure) => break Err(failure),
-            }
-        };
-        stepped.map_err(|failure| fed(failure, module, insert(plan, shape, 1)))?;
-        self.rowcount += handle.changes();
+        for start in rows.clone().step_by(size) {
+            self.look_for_signals()?;
+            module.set(start..rows.end.min(start + size), false);
+            let stepped = loop {
+                match statement.step() {
+                    Ok(true) => self.collector.take(&statement),
+                    Ok(false) => break Ok(()),
+                    Err(failure) => break Err(failure),
+                }
+            };
+            stepped.map_err(|failure| fed(failure, module, insert(plan, shape, 1)))?;
+            self.rowcount += handle.changes();
+            statement.reset();
+        }
         Ok(())
+    }
+
+    fn look_for_signals(&mut self) -> Result<()> {
+        self.gate.interrupted().map_err(interrupted)
     }
 
     fn chunk(&mut self, shape: &Shape, row: usize, rows: usize) -> Result<()> {
         let Insert { handle, plan, slice, .. } = *self.insert;
-        if let Err(error) = self.gate.interrupted() {
-            let reason = Reason::Interrupted(error);
-            return Err(Failure { reason, sql: insert(plan, shape, 1), row: None });
-        }
+        self.look_for_signals()?;
         let key = (shape.clone(), rows);
         // Rows of ever new shapes: a statement that was used once is not worth its memory.
         if self.statements.len() >= STATEMENTS && !self.statements.contains_key(&key) {

@@ -36,7 +36,7 @@ pub fn insert(plan: &Plan, shape: &[Place], rows: usize) -> String {
     sql + &returning(plan)
 }
 
-/// `INSERT INTO t (a, b) SELECT c0, c1 FROM fastbulk_rows`, for a shape of parameters alone.
+/// `INSERT INTO t (a, b) SELECT c0, c1 FROM rows`, for a shape of parameters alone.
 pub fn insert_from(plan: &Plan, shape: &[Place], table: &str, with_returning: bool) -> String {
     let values: Vec<_> = (0..shape.len())
         .filter(|&column| shape[column] == Place::Bound)
