@@ -250,7 +250,8 @@ unsafe extern "C" fn next(cursor: *mut ffi::sqlite3_vtab_cursor) -> c_int {
         if row % ROWS_PER_LOOK == 0 {
             feed.interrupt = feed.gate.interrupted().err();
         }
-        if feed.interrupt.is_some() { ffi::SQLITE_INTERRUPT } else { ffi::SQLITE_OK }
+        // Not SQLITE_INTERRUPT: that would end the whole transaction.
+        if feed.interrupt.is_some() { ffi::SQLITE_ABORT } else { ffi::SQLITE_OK }
     };
     catch_unwind(AssertUnwindSafe(step)).unwrap_or(ffi::SQLITE_INTERNAL)
 }

@@ -47,6 +47,12 @@ pub fn insert_from(plan: &Plan, shape: &[Place], table: &str, with_returning: bo
     format!("{into}SELECT {} FROM {table}{returning}", values.join(", "))
 }
 
+/// `INSERT INTO t (a, b) SELECT NULL, NULL WHERE 0`; None without columns.
+pub fn insert_nothing(plan: &Plan, shape: &[Place]) -> Option<String> {
+    let nulls: Vec<_> = present(plan, shape).map(|_| "NULL").collect();
+    Some(format!("{}SELECT {} WHERE 0", insert_into(plan, shape)?, nulls.join(", ")))
+}
+
 /// `INSERT INTO t (a, b) `; None without columns.
 fn insert_into(plan: &Plan, shape: &[Place]) -> Option<String> {
     let names: Vec<_> = present(plan, shape).map(|(column, _)| column.sql_name.as_str()).collect();

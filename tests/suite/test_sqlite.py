@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -578,3 +579,65 @@ def test_a_locked_database(tmp_path: Path) -> None:
         assert session.scalars(select(Thing.name)).all() == ["other", "x"]
     engine.dispose()
     other.dispose()
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+@pytest.mark.parametrize("begins", ["driver", "listener"])
+@pytest.mark.parametrize(("count", "mixed"), [(1, False), (10, True), (100, False), (300, True)])
+def test_a_load_waits_for_another_writer(
+    tmp_path: Path, mode: str, begins: str, count: int, mixed: bool
+) -> None:
+    """It may not read before it writes: SQLite gives the write lock to no reader that asks late."""
+    ours, other = (create_engine(f"sqlite:///{tmp_path / 'a.db'}") for _ in range(2))
+
+    @event.listens_for(ours, "connect")
+    def connect(driver: Any, record: Any) -> None:
+        driver.execute(f"PRAGMA journal_mode = {mode}").close()
+        if begins == "listener":
+            driver.isolation_level = None
+
+    @event.listens_for(ours, "begin")
+    def begin(connection: Any) -> None:
+        if begins == "listener":
+            connection.exec_driver_sql("BEGIN")
+
+    Thing = model(name=Column(String), size=Column(Integer))
+    Thing.metadata.create_all(ours)
+    ours.dispose()
+    rows = [{"name": "x", "size": None if mixed and i % 2 else i} for i in range(count)]
+    with other.connect() as connection:
+        connection.execute(insert(Thing), [{"name": "other"}])
+        loading = threading.Thread(target=fastbulk.insert, args=(ours, Thing, rows))
+        loading.start()
+        loading.join(0.2)
+        assert loading.is_alive()
+        connection.commit()
+        loading.join()
+    with Session(ours) as session:
+        assert len(session.scalars(select(Thing.id)).all()) == 1 + count
+    ours.dispose()
+    other.dispose()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE fastbulk_rows (c0, c1)",
+        "CREATE TEMPORARY TABLE fastbulk_rows (c0, c1)",
+        "CREATE VIEW fastbulk_rows AS SELECT 1 AS c0, 'wrong' AS c1",
+    ],
+)
+@pytest.mark.parametrize("returning", [False, True])
+def test_no_other_table_is_taken_for_the_rows(sqlite: Oracle, sql: str, returning: bool) -> None:
+    Thing = model(name=Column(String))
+    sqlite.create(Thing)
+    sqlite.execute(sql)
+    arguments = {"returning": Thing.id} if returning else {}
+    sqlite.check(Thing, [{"name": f"n{i}"} for i in range(300)], **arguments)
+
+
+@pytest.mark.parametrize("table", ["fastbulk_rows", "x", "fastbulk_run", "fastbulk_job"])
+def test_a_table_with_a_name_of_ours(sqlite: Oracle, table: str) -> None:
+    Thing = model(table=table, c0=Column(String), c1=Column(String))
+    sqlite.create(Thing)
+    sqlite.check(Thing, [{"c0": f"n{i}", "c1": "x"} for i in range(300)], returning=Thing.id)
