@@ -37,6 +37,8 @@ pub struct Source {
 
 struct State {
     reader: RowReader,
+    /// Rows in the slices that were given out.
+    rows: usize,
     exhausted: bool,
     /// What was read beside the caller's thread, and is to come next.
     ahead: Option<Result<Option<Slice>>>,
@@ -63,6 +65,7 @@ impl Source {
         let pure = reader.is_list() && !plan.get().calls_python();
         let state = State {
             reader,
+            rows: 0,
             exhausted: false,
             ahead: None,
             foreign: false,
@@ -75,17 +78,19 @@ impl Source {
     /// The next slice, or None after the last row.
     fn next_slice(&self, py: Python<'_>) -> Result<Option<Slice>> {
         let mut state = self.lock()?;
-        if let Some(slice) = state.ahead.take() {
-            return slice;
-        }
-        if state.exhausted {
-            return Ok(None);
-        }
-        let start = Instant::now();
-        let slice = self.read_slice(py, &mut state, Code::Any);
-        state.seconds += start.elapsed();
-        if slice.is_err() {
-            state.exhausted = true;
+        let slice = match state.ahead.take() {
+            Some(slice) => slice,
+            None if state.exhausted => Ok(None),
+            None => {
+                let start = Instant::now();
+                let slice = self.read_slice(py, &mut state, Code::Any);
+                state.seconds += start.elapsed();
+                state.exhausted |= slice.is_err();
+                slice
+            }
+        };
+        if let Ok(Some(slice)) = &slice {
+            state.rows = slice.first_row + slice.rows;
         }
         slice
     }
@@ -109,11 +114,7 @@ impl Source {
     /// Rows in the slices so far.
     #[getter]
     fn rows(&self) -> Result<usize> {
-        let state = self.lock()?;
-        Ok(match &state.ahead {
-            Some(Ok(Some(slice))) => slice.first_row,
-            _ => state.reader.next_row,
-        })
+        Ok(self.lock()?.rows)
     }
 
     /// How many rows of a list are left; None where that is not known.

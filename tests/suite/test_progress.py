@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, String, select
+from sqlalchemy import Column, ForeignKey, Integer, String, exc, select
 from sqlalchemy.orm import DeclarativeBase
 
 import fastbulk
@@ -31,6 +31,16 @@ def test_a_callable_is_told_of_each_slice(session: Session, Thing: Any) -> None:
     seen = []
     fastbulk.insert(session, Thing, rows(45_000), progress=lambda *done: seen.append(done))
     assert seen == [(20_000, 45_000), (40_000, 45_000), (45_000, 45_000)]
+
+
+@pytest.mark.only("sqlite")
+def test_rows_before_a_bad_one_are_not_told_as_done(session: Session, Thing: Any) -> None:
+    """The bad row is read while the slice before it is sent."""
+    seen = []
+    bad = [*rows(20_050), {"name": "\ud800"}]
+    with pytest.raises(exc.StatementError):
+        fastbulk.insert(session, Thing, bad, progress=lambda *done: seen.append(done))
+    assert seen == [(20_000, 20_051)]
 
 
 def test_a_callable_is_told_of_a_small_call(session: Session, Thing: Any) -> None:
