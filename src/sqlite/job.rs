@@ -95,7 +95,7 @@ fn attempt(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
 /// Whether a row that refers to a later row of the slice is to be refused: a statement checks its
 /// foreign keys at its end, and SQLAlchemy sends such rows one by one.
 fn checks_rows_of_itself(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<bool> {
-    if slice.rows < TOGETHER_FROM || !plan.returning.is_empty() {
+    if slice.rows < TOGETHER_FROM {
         return Ok(false);
     }
     Catalog::new(handle, plan).refers_to_itself()

@@ -370,6 +370,7 @@ def test_rows_that_refer_to_later_rows_are_refused_in_calls_of_any_size(sqlite: 
     sqlite.check(Thing, [{"id": 1, "parent": 2}, {"id": 2, "parent": None}])
     rows = [{"id": i, "parent": i + 1 if i % 2 else None} for i in range(3, 403)]
     sqlite.check(Thing, rows)
+    sqlite.check(Thing, rows, returning=Thing.id)
 
 
 @pytest.mark.parametrize("count", [500, 20_000])
