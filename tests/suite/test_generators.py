@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, Integer, String, func, insert, select
+from sqlalchemy import Column, Integer, String, create_engine, exc, func, insert, select
 from sqlalchemy.orm import DeclarativeBase, Session
 
 import fastbulk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -259,3 +260,30 @@ def test_a_generator_that_reads_the_rows_of_its_own_call(
     with pytest.raises(ValueError, match="generator already executing"):
         fastbulk.insert(session, Thing, generator)
     assert count(session, Thing) == 0
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+@pytest.mark.parametrize(("end", "left"), [("rollback", 1), ("commit", 20_001)])
+def test_a_generator_that_ends_the_transaction_ends_the_call(
+    tmp_path: Path, autocommit: bool, end: str, left: int
+) -> None:
+    """What it commits stands; the slices after it may not be transactions of their own."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    _, Thing = models()
+    Thing.metadata.create_all(engine)
+    fastbulk.insert(engine, Thing, [{"name": "before"}])
+    with engine.connect() as connection:
+        if autocommit:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+
+        def generate() -> Iterator[dict[str, Any]]:
+            for i in range(COUNT):
+                if i == 25_000:
+                    getattr(connection, end)()
+                yield {"name": str(i)}
+
+        with pytest.raises(exc.InvalidRequestError, match="transaction of the call was ended"):
+            fastbulk.insert(connection, Thing, generate())
+    with Session(engine) as session:
+        assert count(session, Thing) == left
+    engine.dispose()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import ForeignKeyConstraint, Table
-    from sqlalchemy.engine import Connection, Dialect
+    from sqlalchemy.engine import Connection, Dialect, RootTransaction
 
     from .._native import Outcome, Slice, Source
     from ..orm.keyed import KeyedPlan
@@ -147,6 +147,14 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
         raise
 
 
+def _check_stands(connection: Connection, transaction: RootTransaction | None) -> None:
+    """Without the call's transaction each slice would be one of its own, and never undone."""
+    if connection.get_transaction() is not transaction:
+        raise exc.InvalidRequestError(
+            "the transaction of the call was ended while its rows were read or its progress told"
+        )
+
+
 def native(
     connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
 ) -> Iterator[Outcome]:
@@ -169,7 +177,9 @@ def native(
         yield _run(connection, plan, part)
         return
     with all_or_nothing(connection):
+        transaction = connection.get_transaction()
         while part is not None:
+            _check_stands(connection, transaction)
             yield _run(connection, plan, part, ahead=source)
             part = source.next_slice()
 
@@ -203,8 +213,10 @@ def executemany(
     notes["statement"] = "executemany"
     first_row = 0
     with all_or_nothing(connection):
+        transaction = connection.get_transaction()
         while runs := source.next_tuples():
             for columns, rows in runs:
+                _check_stands(connection, transaction)
                 yield _executemany(connection, plan, columns, rows, first_row)
                 first_row += len(rows)
 
