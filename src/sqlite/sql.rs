@@ -47,12 +47,6 @@ pub fn insert_from(plan: &Plan, shape: &[Place], table: &str, with_returning: bo
     format!("{into}SELECT {} FROM {table}{returning}", values.join(", "))
 }
 
-/// `INSERT INTO t (a, b) SELECT NULL, NULL WHERE 0`; None without columns.
-pub fn insert_nothing(plan: &Plan, shape: &[Place]) -> Option<String> {
-    let nulls: Vec<_> = present(plan, shape).map(|_| "NULL").collect();
-    Some(format!("{}SELECT {} WHERE 0", insert_into(plan, shape)?, nulls.join(", ")))
-}
-
 /// `INSERT INTO t (a, b) `; None without columns.
 fn insert_into(plan: &Plan, shape: &[Place]) -> Option<String> {
     let names: Vec<_> = present(plan, shape).map(|(column, _)| column.sql_name.as_str()).collect();
@@ -342,8 +336,7 @@ pub fn read_landed(plan: &Plan, conflict: &Conflict) -> String {
 /// A write of no rows.
 pub fn write_nothing(plan: &Plan) -> String {
     let column = plan.columns.first().map_or("rowid", |column| &column.get().sql_name);
-    let table = &plan.sql_table;
-    format!("INSERT INTO {table} ({column}) SELECT {column} FROM {table} WHERE 0")
+    format!("INSERT INTO {} ({column}) SELECT NULL WHERE 0", plan.sql_table)
 }
 
 /// A row for a column of an index that is not compared byte by byte.
