@@ -61,6 +61,12 @@ impl Handle<'_> {
         unsafe { ffi::sqlite3_set_last_insert_rowid(self.raw.as_ptr(), rowid) };
     }
 
+    /// Whether a transaction is open: without one, a savepoint is the transaction.
+    pub fn in_transaction(self) -> bool {
+        // SAFETY: the handle is open (see `new`).
+        unsafe { ffi::sqlite3_get_autocommit(self.raw.as_ptr()) == 0 }
+    }
+
     /// Rows that the last statement inserted, changed or deleted, without those of triggers.
     pub fn changes(self) -> u64 {
         // SAFETY: the handle is open (see `new`).

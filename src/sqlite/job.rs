@@ -35,6 +35,7 @@ const STATEMENTS: usize = 500;
 
 /// Does with the slice what the plan says; all of it or, with an error, nothing.
 pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
+    let is_nested = handle.in_transaction();
     handle.execute("SAVEPOINT fastbulk_job")?;
     let gate = Gate::new();
     let outcome = work(handle, plan, slice).and_then(|outcome| {
@@ -45,9 +46,16 @@ pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
     });
     if outcome.is_err() {
         // A conflict clause may have rolled the whole transaction back, and the savepoint with
-        // it: what failed first is what is reported.
-        let _ = handle.execute("ROLLBACK TO fastbulk_job");
-        let _ = handle.execute("RELEASE fastbulk_job");
+        // it: what failed first is what is reported. A release that is a COMMIT may find the
+        // database locked, and then the transaction would stay open.
+        let undo: &[_] = if is_nested {
+            &["ROLLBACK TO fastbulk_job", "RELEASE fastbulk_job"]
+        } else {
+            &["ROLLBACK"]
+        };
+        for sql in undo {
+            let _ = handle.execute(sql);
+        }
     }
     outcome
 }

@@ -642,3 +642,27 @@ def test_a_table_with_a_name_of_ours(sqlite: Oracle, table: str) -> None:
     Thing = model(table=table, c0=Column(String), c1=Column(String))
     sqlite.create(Thing)
     sqlite.check(Thing, [{"c0": f"n{i}", "c1": "x"} for i in range(300)], returning=Thing.id)
+
+
+@pytest.mark.parametrize("count", [1, 300, 45_000])
+def test_a_commit_that_finds_the_database_locked(tmp_path: Path, count: int) -> None:
+    """Under AUTOCOMMIT the call commits; if it can't, no transaction stays open for later calls."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    ours, other = (create_engine(url, connect_args={"timeout": 0.1}) for _ in range(2))
+    Thing = model(name=Column(String))
+    Thing.metadata.create_all(ours)
+    fastbulk.insert(ours, Thing, [{"name": "before"}] * 2)
+    with ours.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with other.connect() as reader:
+            reading = reader.connection.cursor()
+            reading.execute("SELECT * FROM thing")
+            reading.fetchone()
+            rows = [{"name": "x"}] * count
+            error = error_of(lambda: fastbulk.insert(connection, Thing, rows))
+            assert "database is locked" in str(error)
+            reading.close()
+        fastbulk.insert(connection, Thing, [{"name": "later"}])
+        with Session(other) as session:
+            assert session.scalars(select(Thing.name)).all() == ["before", "before", "later"]
+    ours.dispose()
+    other.dispose()

@@ -135,15 +135,20 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
     plain.begin_on_sqlite(connection)
     driver = _driver(connection)
+    is_nested = driver.in_transaction
     connection.exec_driver_sql("SAVEPOINT fastbulk").close()
     try:
         yield
         connection.exec_driver_sql("RELEASE fastbulk").close()
     except BaseException:
-        # The savepoint is gone if the database or the rows' own code ended the transaction.
+        # The savepoint is gone if the database or the rows' own code ended the transaction. One
+        # that is the transaction itself is not released: a commit may find the database locked.
         with suppress(sqlite3.Error):
-            driver.execute("ROLLBACK TO fastbulk")
-            driver.execute("RELEASE fastbulk")
+            if is_nested:
+                driver.execute("ROLLBACK TO fastbulk")
+                driver.execute("RELEASE fastbulk")
+            else:
+                driver.execute("ROLLBACK")
         raise
 
 
