@@ -90,6 +90,15 @@ class Call:
             road = Road(road.name, road.backend, road.driver, road.refused, plan.sql)
         return cls(held, mapper, request, execution_options, carrier, road, plan)
 
+    def foreseen(self) -> Road:
+        """The road, with what can be told of its statement before there are rows."""
+        notes: dict[str, str] = {}
+        if self.plan is not None and self.road.name == "native":
+            foresee = getattr(self.carrier, "foresee", None)
+            if foresee is not None:
+                foresee(self.held.connection, self.plan, notes)
+        return self.road.taken(notes)
+
     def insert(self, rows: Iterable[Any], report: Report | None) -> Result:
         """Sends the rows and gives what came back.
 

@@ -52,6 +52,8 @@ class Road:
     def __str__(self) -> str:
         """The road, the reasons against faster ones, and the SQL, a line each."""
         lines = [f"{self.name} on {self.backend}+{self.driver}"]
+        if self.statement:
+            lines[0] += f", by {self.statement}"
         lines += [f"not {name}: {reason}" for name, reason in self.refused.items()]
         if self.sql:
             lines.append(self.sql)

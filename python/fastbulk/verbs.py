@@ -380,7 +380,8 @@ def explain(
     Returns
     -------
     Road
-        Its name, its SQL, and why each faster one is refused.
+        Its name, its SQL, and why each faster one is refused. On PostgreSQL ``statement`` is what
+        more than 50 rows would be sent by, which the catalog is asked for.
 
     Raises
     ------
@@ -397,7 +398,7 @@ def explain(
     request = Request(render_nulls, "raise", tuple(as_list(returning)), tuple(options))
     why = why_not_own(mapper, request, execution_options or {}, rows or iter(()))
     with hold(target, mapper, why) as held:
-        return Call.prepare(held, mapper, request, execution_options or {}).road
+        return Call.prepare(held, mapper, request, execution_options or {}).foreseen()
 
 
 def _check_rows(rows: Any) -> None:

@@ -10,9 +10,11 @@ use super::encode::{Field, NO_NUL, null};
 use super::sql::{self, Place, Target, place};
 use super::text::is_mixed;
 use crate::error::{BadValue, Error, Result};
+use crate::kind::Kind;
 use crate::output;
-use crate::plan::Plan;
+use crate::plan::{Absent, Plan};
 use crate::slice::Slice;
+use crate::values::SeriesBuilder;
 
 /// The signature, no flags, no extension
 /// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
@@ -43,6 +45,21 @@ impl PostgresWriter {
             Ok(columns) => (columns, None),
             Err(column) => (Vec::new(), Some(column)),
         }
+    }
+
+    /// The first mapped column whose values COPY can't take, as far as their kind tells.
+    fn not_binary(&self) -> Option<usize> {
+        let plan = self.plan.get();
+        (0..self.targets.len()).find(|&position| {
+            let column = plan.column(position);
+            // What says its own shape is a text for every type that is not one of ours.
+            let kind = if column.kind == Kind::Dynamic { Kind::Text } else { column.kind };
+            let series = SeriesBuilder::new(kind, 0).finish();
+            let typname = self.targets[position].binary_type.as_deref();
+            let has_field =
+                typname.is_some_and(|typname| Field::new(&series, typname, 0).is_some());
+            !column.key.is_empty() && !matches!(column.absent, Absent::Omit) && !has_field
+        })
     }
 
     /// The COPY statement for these columns.

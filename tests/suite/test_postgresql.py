@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
+    ARRAY,
     Column,
     Computed,
     ForeignKey,
@@ -195,6 +196,20 @@ def test_explain_and_result_tell_the_road(session: Session) -> None:
     road = fastbulk.explain(session, Thing, returning=Thing.id)
     assert (road.name, road.backend) == ("native", "postgresql")
     assert str(road.sql).startswith("INSERT INTO thing (id, name, size)")
+    assert road.statement == RESERVED
+    assert fastbulk.explain(session, Thing).statement == "COPY"
+    road = fastbulk.explain(session, Thing, returning=Thing.name)
+    assert (road.statement, road.refused["COPY"]) == (
+        "INSERT..SELECT FROM unnest",
+        "COPY returns no rows, and more than the generated key is to come back",
+    )
+    Tagged = model(table="tagged", tags=Column(ARRAY(Integer)), name=Column(String))
+    Tagged.metadata.create_all(session.connection())
+    road = fastbulk.explain(session, Tagged)
+    assert road.refused["COPY"] == "column 'tags' can't be sent as binary data"
+    assert fastbulk.insert(session, Tagged, [{"tags": [1]}] * 60).road.refused == road.refused
+    assert fastbulk.explain(session, model(table="missing", name=Column(String))).statement is None
+    assert session.scalar(text("SELECT 1")) == 1
     small = fastbulk.insert(session, Thing, [{}])
     assert small.road.refused["COPY"] == "a call of at most 50 rows is one statement"
 

@@ -98,7 +98,8 @@ def test_explain_reads_no_rows_and_sends_none(session: Session) -> None:
     rows = iter([{"name": "a"}])
     fastbulk.explain(session, Thing, rows)
     assert next(rows) == {"name": "a"}
-    assert statements == []
+    # PostgreSQL's catalog is asked, within a savepoint that is undone.
+    assert not any("INSERT" in sql or "COPY" in sql for _, _, sql, *_ in statements)
 
 
 def test_explain_knows_no_other_verb(session: Session) -> None:

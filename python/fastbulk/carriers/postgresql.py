@@ -207,6 +207,42 @@ def _insert(
             part = part or source.next_slice()
 
 
+def foresee(
+    connection: Connection, plan: InsertPlan, driver: Driver, notes: dict[str, str]
+) -> None:
+    """Notes what a call of more than ``SMALL`` rows would send, as far as the catalog tells."""
+    frame = _frame_of_call(connection, driver)
+    try:
+        _simple(connection, frame.begin)
+        try:
+            catalog = read_catalog(connection, plan, driver)
+        finally:
+            _simple(connection, frame.undo)
+    except exc.DBAPIError:
+        # The call itself will say why it can't insert.
+        return
+    reason = _why_no_keys(catalog, plan)
+    if reason is not None:
+        reason = f"COPY returns no rows, and {reason}"
+    elif catalog.no_copy is not None:
+        reason = catalog.no_copy
+    elif (column := catalog.writer.not_binary()) is not None:
+        reason = _NOT_BINARY.format(_shown(plan, column))
+    if reason is not None:
+        notes["COPY"] = reason
+        notes["statement"] = "INSERT..SELECT FROM unnest"
+    else:
+        notes["statement"] = "COPY" if plan.returning is None else "COPY with reserved keys"
+
+
+_NOT_BINARY = "column {!r} can't be sent as binary data"
+
+
+def _shown(plan: InsertPlan, position: int) -> str:
+    column = plan.native.columns[position]
+    return column.key or column.name
+
+
 def _copy_columns(
     catalog: Catalog, plan: InsertPlan, part: Slice, notes: dict[str, str]
 ) -> list[int]:
@@ -218,8 +254,7 @@ def _copy_columns(
         return []
     columns, refused = catalog.writer.copy_columns(part)
     if refused is not None:
-        column = plan.native.columns[refused]
-        notes["COPY"] = f"column {column.key or column.name!r} can't be sent as binary data"
+        notes["COPY"] = _NOT_BINARY.format(_shown(plan, refused))
     if plan.returning is not None and _key(plan) in columns:
         notes["COPY"] = "COPY returns no rows, and some rows give their key"
         return []
@@ -456,23 +491,6 @@ _WIDTH = 8
 
 
 _STEP = 2_000
-
-
-class Rows(Protocol):
-    """Rows of the input that went by one statement."""
-
-    @property
-    def first_row(self) -> int:
-        """The index of the first one in the input."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def value(self, row: int, column: int) -> Any:
-        """The value of a row and a column of the plan."""
-
-    def ranges(self, start: int, stop: int) -> Iterator[tuple[Slice, int, int]]:
-        """The slices of rows ``start`` to ``stop``, each with its own rows' numbers."""
 
 
 class _Slices:
@@ -753,7 +771,7 @@ def _explain(
     error: exc.DBAPIError,
     connection: Connection,
     plan: InsertPlan,
-    part: Rows,
+    part: _Slices,
     frame: Frame,
     run: Callable[[int, int], Sent],
 ) -> None:
@@ -789,7 +807,7 @@ def _refused_alone(
     error: exc.DBAPIError,
     connection: Connection,
     plan: InsertPlan,
-    part: Rows,
+    part: _Slices,
     row: int,
     frame: Frame,
 ) -> list[int]:
@@ -811,7 +829,7 @@ def _refused_alone(
     return refused
 
 
-def _row_of_key(error: exc.DBAPIError, part: Rows, columns: list[int]) -> int | None:
+def _row_of_key(error: exc.DBAPIError, part: _Slices, columns: list[int]) -> int | None:
     """The first row with the key that has no parent.
 
     Halving could be misled here: rows may have their parents further behind in the same call.

@@ -106,6 +106,11 @@ def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
     return postgresql.all_or_nothing(connection, _DRIVER)
 
 
+def foresee(connection: Connection, plan: InsertPlan, notes: dict[str, str]) -> None:
+    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
+    postgresql.foresee(connection, plan, _DRIVER, notes)
+
+
 def native(
     connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
 ) -> Iterator[postgresql.Sent | postgresql.Keyed]:

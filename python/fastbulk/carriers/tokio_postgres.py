@@ -327,6 +327,11 @@ def facts(connection: SqlalchemyConnection) -> dict[str, str]:
     return {}
 
 
+def foresee(connection: SqlalchemyConnection, plan: InsertPlan, notes: dict[str, str]) -> None:
+    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
+    postgresql.foresee(connection, plan, _DRIVER, notes)
+
+
 def native(
     connection: SqlalchemyConnection, plan: InsertPlan, source: Source, notes: dict[str, str]
 ) -> Iterator[postgresql.Sent | postgresql.Keyed]:
