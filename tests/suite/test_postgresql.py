@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import itertools
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
     ARRAY,
+    JSON,
     Column,
     Computed,
+    DateTime,
     ForeignKey,
     Identity,
     Integer,
+    LargeBinary,
+    Numeric,
     String,
     UniqueConstraint,
     create_engine,
@@ -28,7 +34,7 @@ from sqlalchemy.orm import Session
 
 import fastbulk
 import servers
-from oracle import error_of, model, place
+from oracle import Backend, Oracle, error_of, model, place, postgresql, postgresql_contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from fastbulk import Road
-    from oracle import Oracle, WithTables
+    from oracle import WithTables
     from servers import Server
 
 pytestmark = pytest.mark.only("psycopg", "psycopg2", "engine")
@@ -627,3 +633,53 @@ def test_tls(databases: Oracle, tls: Server) -> None:
     for count in COUNTS:
         assert fastbulk.insert(engine, Thing, rows_of(count)).rowcount == count
     engine.dispose()
+
+
+OTHER = Backend(postgresql("pg8000"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY")
+
+
+@pytest.fixture
+def other(postgres: Server) -> Iterator[Oracle]:
+    """Two databases by a driver that has no carrier of its own."""
+    oracle = Oracle(OTHER, postgres)
+    yield oracle
+    oracle.dispose()
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.only("psycopg")
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_driver_without_a_carrier(other: Oracle, count: int) -> None:
+    Thing = model(
+        name=Column(String, default="d"),
+        size=Column(Integer),
+        amount=Column(Numeric(10, 2)),
+        at=Column(DateTime(timezone=True)),
+        tags=Column(ARRAY(Integer)),
+        data=Column(JSON),
+        raw=Column(LargeBinary),
+        args=(UniqueConstraint("name", "size"),),
+    )
+    other.create(Thing)
+    rows = [
+        {
+            "name": None if i % 7 == 0 else f"n{i} %s",
+            "size": None if i % 3 == 0 else i,
+            "amount": Decimal(i) / 4,
+            "at": datetime(2024, 1, 1, tzinfo=timezone.utc) + timedelta(minutes=i),
+            "tags": [i, None],
+            "data": {"a": [i]},
+            "raw": b"\0\xff",
+        }
+        for i in range(count)
+    ]
+    other.check(Thing, rows, road="executemany")
+    other.check(Thing, rows, road="sqlalchemy", returning=[Thing.name, Thing.amount, Thing.at])
+    other.check(Thing, [*rows, {"name": "n1 %s", "size": 1}], road="executemany")
+    other.check(Thing, [{"size": "x"}], road="executemany")
+    with Session(other.ours) as session:
+        session.add(Thing(name="before"))
+        error = error_of(lambda: fastbulk.insert(session, Thing, [*rows, {"name": {}}]))
+        assert isinstance(error, exc.StatementError)
+        # What was there before is still there, and the session goes on.
+        assert session.scalars(select(Thing.name).where(Thing.name == "before")).all() == ["before"]
