@@ -65,6 +65,7 @@ def postgres() -> Iterator[servers.Server]:
                 f"GRANT USAGE ON SCHEMA extensions TO {servers.USER}",
                 "CREATE EXTENSION citext SCHEMA extensions",
                 "CREATE EXTENSION hstore SCHEMA extensions",
+                "CREATE EXTENSION cube SCHEMA extensions",
                 f"ALTER DATABASE fastbulk_{name} SET search_path = public, extensions",
                 database=f"fastbulk_{name}",
             )

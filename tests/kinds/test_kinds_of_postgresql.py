@@ -6,19 +6,20 @@ import datetime as dt
 import decimal
 import enum
 import ipaddress
+import json
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, Integer, TypeDecorator, exc, func, types
+from sqlalchemy import Column, Integer, TypeDecorator, create_engine, exc, func, types
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql import Range
 
 from oracle import model
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+    from sqlalchemy import Dialect, Engine
 
     from oracle import Oracle
 
@@ -63,6 +64,30 @@ class Lowered(TypeDecorator[str]):
 
     def column_expression(self, column: Any) -> Any:
         return func.upper(column)
+
+
+class Vector(types.UserDefinedType[list[float]]):
+    """A type of an extension as its own package brings it: SQLAlchemy knows only its text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "cube"
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return lambda value: None if value is None else str(tuple(value)).replace(",)", ")")
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Any:
+        return lambda text: None if text is None else [float(n) for n in text[1:-1].split(",")]
+
+
+class Pair(types.UserDefinedType[Any]):
+    """A composite type, whose values are given in its text form."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "pair"
 
 
 def numrange(low: Any, high: Any, bounds: Any = "[)") -> Range[D]:
@@ -144,6 +169,30 @@ SAMPLES: dict[str, tuple[Any, list[Any]]] = {
     "TSRANGE": (pg.TSRANGE(), [Range(MOMENTS[2], None)]),
     "TSTZRANGE": (pg.TSTZRANGE(), [Range(INSTANTS[2], None)]),
     "INT4MULTIRANGE": (pg.INT4MULTIRANGE(), [[Range(1, 5), Range(7, 9)], []]),
+    "INT8MULTIRANGE": (pg.INT8MULTIRANGE(), [[Range(-(2**62), 2**62)]]),
+    "NUMMULTIRANGE": (pg.NUMMULTIRANGE(), [[numrange(D("1.5"), D("2")), numrange(D("7"), None)]]),
+    "DATEMULTIRANGE": (
+        pg.DATEMULTIRANGE(),
+        [[Range(dt.date(2020, 1, 1), dt.date(2020, 2, 1)), Range(dt.date(2021, 1, 1), None)]],
+    ),
+    "TSMULTIRANGE": (pg.TSMULTIRANGE(), [[Range(MOMENTS[2], None)]]),
+    "TSTZMULTIRANGE": (pg.TSTZMULTIRANGE(), [[Range(INSTANTS[2], None)], []]),
+    "ARRAY of arrays": (
+        pg.ARRAY(Integer, dimensions=2),
+        [[[1, None], [None, 4]], [[None], [None]], []],
+    ),
+    "ARRAY of three dimensions": (pg.ARRAY(types.String), [[[["a", None]], [["{", '"']]]]),
+    "ARRAY of instants": (pg.ARRAY(types.DateTime(timezone=True)), [[INSTANTS[2], None]]),
+    "ARRAY of moments": (pg.ARRAY(types.DateTime()), [[MOMENTS[2], MOMENTS[3]]]),
+    "ARRAY of times": (pg.ARRAY(types.Time()), [[dt.time(1, 2, 3, 4), None]]),
+    "ARRAY of documents": (pg.ARRAY(pg.JSONB()), [[{"a": [1, "it's"]}, [None], "x"]]),
+    "ARRAY of ranges": (pg.ARRAY(pg.INT4RANGE()), [[Range(1, 5), None, Range(empty=True)]]),
+    "ARRAY of addresses": (pg.ARRAY(pg.INET()), [["10.0.0.1", None]]),
+    "DOMAIN of texts": (pg.DOMAIN("short", types.String(9)), ["", "it's"]),
+    "REGCONFIG": (pg.REGCONFIG(), ["simple"]),
+    "JSONPATH": (pg.JSONPATH(), ["$.a[*]"]),
+    "TIMETZ(3)": (pg.TIME(timezone=True, precision=3), [dt.time(1, 2, 3, 456_789, BERLIN)]),
+    "vectors of an extension": (Vector(), [[1.5, -2.0], [0.0], [1e300]]),
     "BIT(3)": (pg.BIT(3), [pg.BitString("101"), pg.BitString("000")]),
     "BIT VARYING": (pg.BIT(varying=True), [pg.BitString("1"), pg.BitString("1010101")]),
     "TSVECTOR": (pg.TSVECTOR(), ["a fat cat", "'x':1A"]),
@@ -278,4 +327,39 @@ def test_infinite_numbers(databases: Oracle, size: str) -> None:
     databases.create(Thing)
     times, returns = FORMS[size]
     rows = [{"value": D("Infinity")}, {"value": D("-Infinity")}] * times
+    databases.check(Thing, rows, returning=Thing.value if returns else None)
+
+
+@pytest.mark.parametrize("size", FORMS)
+def test_a_composite_type(databases: Oracle, size: str) -> None:
+    databases.execute("CREATE TYPE pair AS (number int, text text)")
+    Thing = thing(Pair())
+    databases.create(Thing)
+    times, returns = FORMS[size]
+    texts = ["(1,a)", '(,"it\'s \\"")', "(,)", None]
+    rows = [{"value": text, "other": i} for i, text in enumerate(texts * times)]
+    databases.check(Thing, rows, returning=[Thing.id, Thing.other] if returns else None)
+
+
+@pytest.mark.parametrize("size", FORMS)
+@pytest.mark.parametrize("json_type", [types.JSON(), pg.JSONB()])
+def test_the_engines_serializer_writes_documents(
+    databases: Oracle, json_type: types.JSON, size: str
+) -> None:
+    Thing = thing(json_type)
+    databases.create(Thing)
+
+    def serialize(value: Any) -> str:
+        return json.dumps({"written": value}, separators=(",", ":"))
+
+    def with_serializer(engine: Engine) -> Engine:
+        engine.dispose()
+        return create_engine(
+            engine.url, json_serializer=serialize, json_deserializer=lambda text: ["read", text]
+        )
+
+    databases.ours = with_serializer(databases.ours)
+    databases.theirs = with_serializer(databases.theirs)
+    times, returns = FORMS[size]
+    rows = [{"value": value} for value in [*DOCUMENTS, None] * times]
     databases.check(Thing, rows, returning=Thing.value if returns else None)
