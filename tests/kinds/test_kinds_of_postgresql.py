@@ -111,6 +111,7 @@ SAMPLES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "Numeric as float": (types.Numeric(asdecimal=False), [0.1, 2.5]),
     "String": (types.String(), TEXTS),
+    "String, numbers": (types.String(), [5, -7, 0.0, 1.5, -0.1, 1e22, 1e-7, 1 / 3]),
     "String(5)": (types.String(5), ["", "ab", "äöüäö"]),
     "CHAR(5)": (types.CHAR(5), ["", "ab", "ab   "]),
     "Text": (types.Text(), [*TEXTS, "x" * 100_000]),

@@ -7,6 +7,7 @@ column goes through the type's bind processor, so a kind never changes what a ty
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -118,6 +119,8 @@ def _own_processor(
         return text
     if kind == "decimal":
         return _rounded_float if dialect.driver == "psycopg" else _shortest_float
+    if kind == "text" and dialect.driver == "psycopg2":
+        return _as_literal
     return processor
 
 
@@ -129,6 +132,13 @@ def _rounded_float(value: Any) -> Any:
 def _shortest_float(value: Any) -> Any:
     """Other drivers write a float as the text that means it."""
     return Decimal(repr(float(value))) if isinstance(value, float) else value
+
+
+def _as_literal(value: Any) -> Any:
+    """psycopg2 writes a float as a numeric literal, of which the database makes its own text."""
+    if isinstance(value, float) and math.isfinite(value):
+        return format(Decimal(repr(float(value))), "f").removeprefix("-" if value == 0 else "")
+    return value
 
 
 def _is_sqlalchemys(type_: TypeEngine[Any]) -> bool:
