@@ -15,12 +15,17 @@ pub struct Outcome {
     pub rowcount: u64,
     pub rows: usize,
     pub columns: Vec<Series>,
+    /// Where each of the rows belongs, if they are not in the order of the input.
+    pub positions: Vec<usize>,
     /// Rows of the slice whose key found no row.
     #[pyo3(get)]
     pub missing: Vec<usize>,
     /// Rows of the slice whose key found a row that is not as the condition has it.
     #[pyo3(get)]
     pub unmatched: Vec<usize>,
+    /// Rows of the slice that ask for nothing.
+    #[pyo3(get)]
+    pub idle: Vec<usize>,
     /// What became of each row of an upsert.
     pub actions: Vec<Action>,
 }
@@ -74,7 +79,7 @@ impl Outcome {
         processor: Option<Bound<'py, PyAny>>,
     ) -> Result<Vec<Bound<'py, PyAny>>> {
         match self.columns.first() {
-            Some(column) => column_to_python(py, column, self.rows, processor.as_ref()),
+            Some(column) => self.column_to_python(py, column, processor.as_ref()),
             None => Ok(Vec::new()),
         }
     }
@@ -90,7 +95,7 @@ impl Outcome {
             .columns
             .iter()
             .zip(&processors)
-            .map(|(series, processor)| column_to_python(py, series, self.rows, processor.as_ref()))
+            .map(|(series, processor)| self.column_to_python(py, series, processor.as_ref()))
             .collect::<Result<Vec<_>>>()?;
         let mut iterators: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
         (0..self.rows)
@@ -101,6 +106,32 @@ impl Outcome {
                 )?)
             })
             .collect()
+    }
+}
+
+impl Outcome {
+    /// Notes what became of a row of an upsert.
+    pub fn done(&mut self, row: usize, action: Action) {
+        self.actions[row] = action;
+        self.rowcount += u64::from(action != Action::Unchanged);
+    }
+
+    /// A column's values in the order of the input.
+    fn column_to_python<'py>(
+        &self,
+        py: Python<'py>,
+        series: &Series,
+        processor: Option<&Bound<'py, PyAny>>,
+    ) -> Result<Vec<Bound<'py, PyAny>>> {
+        let values = column_to_python(py, series, self.rows, processor)?;
+        if self.positions.is_empty() {
+            return Ok(values);
+        }
+        let mut placed = vec![None; values.len()];
+        for (value, &position) in values.into_iter().zip(&self.positions) {
+            placed[position] = Some(value);
+        }
+        Ok(placed.into_iter().flatten().collect())
     }
 }
 

@@ -3,7 +3,7 @@
 //! The safe binding of a text copies it (`SQLITE_TRANSIENT`), which costs a fifth of a load.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
@@ -55,6 +55,12 @@ impl Handle<'_> {
         Statement::prepare(self, sql)?.run()
     }
 
+    /// The answer of a pragma that is on or off.
+    pub fn is_on(self, pragma: &str) -> Result<bool> {
+        let mut statement = Statement::prepare(self, pragma)?;
+        Ok(statement.step()? && statement.column(0) == Cell::Int(1))
+    }
+
     /// Has `last_rowid` tell of later inserts only.
     pub fn forget_rowid(self, rowid: i64) {
         // SAFETY: the handle is open (see `new`).
@@ -71,6 +77,34 @@ impl Handle<'_> {
     pub fn changes(self) -> u64 {
         // SAFETY: the handle is open (see `new`).
         unsafe { ffi::sqlite3_changes(self.raw.as_ptr()) as u64 }
+    }
+
+    /// The declared type and the collation of a table's column; None if there is no such column.
+    pub fn column_type(
+        self,
+        schema: Option<&str>,
+        table: &str,
+        column: &str,
+    ) -> Option<(String, String)> {
+        let schema = schema.map(CString::new).transpose().ok()?;
+        let (table, column) = (CString::new(table).ok()?, CString::new(column).ok()?);
+        let (mut declared, mut collation) = (ptr::null::<c_char>(), ptr::null::<c_char>());
+        // SAFETY: the handle is open (see `new`), the names are C strings, and null pointers stand
+        // for answers that are not wanted. Both answers are copied before the next call.
+        unsafe {
+            let code = ffi::sqlite3_table_column_metadata(
+                self.raw.as_ptr(),
+                schema.as_ref().map_or(ptr::null(), |schema| schema.as_ptr()),
+                table.as_ptr(),
+                column.as_ptr(),
+                &raw mut declared,
+                &raw mut collation,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            );
+            (code == ffi::SQLITE_OK).then(|| (text(declared), text(collation)))
+        }
     }
 
     /// How many parameters a statement may have.
@@ -218,6 +252,16 @@ impl<'h, 'd> Statement<'h, 'd> {
     fn check(&self, code: c_int) -> Result<()> {
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(self.handle.failure(code, &self.sql)) }
     }
+}
+
+/// # Safety
+/// `text` is null or a C string.
+unsafe fn text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 /// # Safety

@@ -52,6 +52,11 @@ impl<'h, 'p> Catalog<'h, 'p> {
         Ok(statement.step()? && statement.column(0) == Cell::Int(1))
     }
 
+    /// Whether its rows have rowids, by which an insert can be told from an update.
+    pub fn has_rowids(&self) -> Result<bool> {
+        Ok(!self.ask_with_schema(sql::WITHOUT_ROWID)?.step()?)
+    }
+
     /// Whether foreign keys are checked and one of the table's refers to the table.
     pub fn refers_to_itself(&self) -> Result<bool> {
         self.ask_with_schema(sql::REFERS_TO_ITSELF)?.step()

@@ -194,7 +194,7 @@ unsafe extern "C" fn fastbulk_run(
             let reading = job.ahead.as_ref().and_then(|source| {
                 thread::Builder::new().spawn_scoped(scope, || read_ahead(source)).ok()
             });
-            let result = job::run(handle, job.plan.get(), job.slice.get());
+            let result = job::run(handle, job.plan.get(), job.slice.get(), &job.skipped);
             // What it met, it keeps for the next slice.
             let _ = reading.map(thread::ScopedJoinHandle::join);
             result
@@ -250,6 +250,8 @@ struct Job {
     slice: Py<Slice>,
     /// Where more rows come from, if they may be read while this job runs.
     ahead: Option<Py<Source>>,
+    /// Rows that are left out, ascending.
+    skipped: Vec<usize>,
     result: Mutex<Option<super::error::Result<Outcome>>>,
 }
 
@@ -283,10 +285,15 @@ pub struct SqliteJob {
 #[pymethods]
 impl SqliteJob {
     #[new]
-    #[pyo3(signature = (plan, slice, ahead=None))]
-    fn new(plan: Py<Plan>, slice: Py<Slice>, ahead: Option<Py<Source>>) -> Self {
+    #[pyo3(signature = (plan, slice, ahead=None, skipped=vec![]))]
+    fn new(
+        plan: Py<Plan>,
+        slice: Py<Slice>,
+        ahead: Option<Py<Source>>,
+        skipped: Vec<usize>,
+    ) -> Self {
         let id = fresh_id();
-        let job = Arc::new(Job { plan, slice, ahead, result: Mutex::new(None) });
+        let job = Arc::new(Job { plan, slice, ahead, skipped, result: Mutex::new(None) });
         jobs().insert(id, Arc::clone(&job));
         Self { id, job }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use pyo3::PyErr;
 
+use super::job::is_about_a_row;
+
 /// A failed job.
 #[derive(Debug)]
 pub struct Failure {
@@ -11,6 +13,13 @@ pub struct Failure {
     pub sql: String,
     /// The position in its slice of the row that failed, where it is known.
     pub row: Option<usize>,
+}
+
+impl Failure {
+    /// The failure of a statement for that row alone.
+    pub fn of_row(self, row: usize) -> Self {
+        Self { row: is_about_a_row(&self.reason).then_some(row), ..self }
+    }
 }
 
 #[derive(Debug)]

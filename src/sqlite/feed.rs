@@ -31,9 +31,13 @@ struct Feed<'d> {
     series: &'d [Series],
     encoded: &'d [Encoded<'d>],
     rows: Range<usize>,
+    /// Positions among these rows stand for the rows here, if they are not in their own order.
+    order: Option<&'d [usize]>,
     handle: Handle<'d>,
     /// The rowid after each inserted row, where they are wanted.
     rowids: Option<Vec<i64>>,
+    /// The rowid that is told after a row which was not inserted.
+    none: Option<i64>,
     gate: Gate,
     interrupt: Option<PyErr>,
 }
@@ -57,8 +61,10 @@ impl<'d> Module<'d> {
             series,
             encoded,
             rows: 0..0,
+            order: None,
             handle,
             rowids: None,
+            none: None,
             gate: Gate::new(),
             interrupt: None,
         });
@@ -89,6 +95,14 @@ impl<'d> Module<'d> {
         let feed = self.feed();
         feed.rows = rows;
         feed.rowids = keep_rowids.then(Vec::new);
+    }
+
+    /// The order in which the next statement reads rows; the rowid of one that it does not insert
+    /// is `none`.
+    pub fn set_order(&mut self, order: &'d [usize], none: i64) {
+        self.set(0..order.len(), true);
+        let feed = self.feed();
+        (feed.order, feed.none) = (Some(order), Some(none));
     }
 
     /// The rowids that the inserted rows got, in their order.
@@ -246,6 +260,9 @@ unsafe extern "C" fn next(cursor: *mut ffi::sqlite3_vtab_cursor) -> c_int {
     let step = || {
         if let Some(rowids) = &mut feed.rowids {
             rowids.push(feed.handle.last_rowid());
+            if let Some(none) = feed.none {
+                feed.handle.forget_rowid(none);
+            }
         }
         if row % ROWS_PER_LOOK == 0 {
             feed.interrupt = feed.gate.interrupted().err();
@@ -280,10 +297,11 @@ unsafe extern "C" fn column(
     };
     let answer = || {
         let index = index as usize;
-        if !feed.series[index].is_null(cursor.row) {
+        let row = feed.order.map_or(cursor.row, |order| order[cursor.row]);
+        if !feed.series[index].is_null(row) {
             // SAFETY: the context is valid during the call; bytes are borrowed from the slice,
             // which outlives the statement.
-            unsafe { give(context, &feed.encoded[index], cursor.row) };
+            unsafe { give(context, &feed.encoded[index], row) };
         }
         ffi::SQLITE_OK
     };

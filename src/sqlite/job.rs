@@ -18,27 +18,28 @@ use crate::slice::Slice;
 use crate::values::{Cell, Series, Values};
 
 /// From how many rows on it pays to have the rows read as a table, by one statement.
-const FEED_FROM: usize = 200;
+pub const FEED_FROM: usize = 200;
 
 /// Rows per statement that is read as a table and returns rows: SQLite reads all of them before it
 /// inserts the first, and Ctrl-C is seen between two statements then.
 const FEED_RETURNING: usize = 1_000;
 
 /// From how many rows on it pays to prepare a statement for several.
-const TOGETHER_FROM: usize = 50;
+pub const TOGETHER_FROM: usize = 50;
 
 /// Rows per statement where they are not read as a table, and from how many rows on.
 const SIZES: [(usize, usize); 2] = [(10, TOGETHER_FROM), (1, 0)];
 
 /// How many prepared statements are kept, of which each takes some kilobytes.
-const STATEMENTS: usize = 500;
+pub const STATEMENTS: usize = 500;
 
-/// Does with the slice what the plan says; all of it or, with an error, nothing.
-pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
+/// Does with the slice what the plan says; all of it or, with an error, nothing. An update or delete
+/// leaves out the rows in `skipped`.
+pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice, skipped: &[usize]) -> Result<Outcome> {
     let is_nested = handle.in_transaction();
     handle.execute("SAVEPOINT fastbulk_job")?;
     let gate = Gate::new();
-    let outcome = work(handle, plan, slice).and_then(|outcome| {
+    let outcome = work(handle, plan, slice, skipped).and_then(|outcome| {
         gate.at_end().map_err(interrupted)?;
         // In autocommit this is a COMMIT, which checks deferred constraints.
         handle.execute("RELEASE fastbulk_job")?;
@@ -60,10 +61,10 @@ pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
     outcome
 }
 
-fn work(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
+fn work(handle: Handle<'_>, plan: &Plan, slice: &Slice, skipped: &[usize]) -> Result<Outcome> {
     match plan.verb {
         Verb::Insert => attempt(handle, plan, slice),
-        Verb::Update | Verb::Delete => keyed::run(handle, plan, slice),
+        Verb::Update | Verb::Delete => keyed::run(handle, plan, slice, skipped),
         Verb::Upsert => upsert::run(handle, plan, slice),
     }
 }
@@ -277,7 +278,7 @@ fn feeds(shape: &[Place]) -> bool {
 }
 
 /// What ended a statement that read the rows as a table.
-fn fed(failure: Failure, module: &mut Module<'_>, sql: String) -> Failure {
+pub fn fed(failure: Failure, module: &mut Module<'_>, sql: String) -> Failure {
     match module.take_interrupt() {
         Some(error) => Failure { reason: Reason::Interrupted(error), sql, row: None },
         None => Failure { sql, ..failure },

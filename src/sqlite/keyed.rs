@@ -1,53 +1,56 @@
 //! Rows that are found by their keys: update and delete.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 
 use super::bind::{Handle, Statement};
-use super::catalog::Catalog;
 use super::decode::Collector;
 use super::encode::{Encoded, encode};
 use super::error::{Failure, Reason, Result};
-use super::job::{bind_row, is_about_a_row};
+use super::job::{STATEMENTS, bind_row, is_about_a_row};
+use super::keys::Keys;
 use super::sql::{self, RowSql};
 use crate::gate::Gate;
 use crate::output::Outcome;
 use crate::plan::{Plan, Verb};
 use crate::slice::Slice;
 
-/// Which columns a row gives.
-type Given = Vec<bool>;
-
 /// Updates or deletes the rows that the slice's keys find, one by one.
 ///
 /// In the order of the keys, which reads each page once; rows of one key stay in their order, so
-/// that the last one wins.
-pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
+/// that the last one wins. Rows in `skipped`, which ascends, are left out.
+pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice, skipped: &[usize]) -> Result<Outcome> {
     let encoded: Vec<_> = slice.columns.iter().map(encode).collect();
-    let order = order_by_key(handle, plan, slice, &encoded)?;
-    let mut pass = Pass { handle, plan, slice, encoded: &encoded, statements: HashMap::new() };
-    let mut gate = Gate::new();
-    let mut outcome = Outcome::default();
-    for row in order {
-        gate.interrupted().map_err(|error| Failure {
-            reason: Reason::Interrupted(error),
-            sql: String::new(),
-            row: None,
-        })?;
-        match pass.run(row)? {
-            Found::Yes => outcome.rowcount += 1,
-            Found::Nothing => outcome.missing.push(row),
-            Found::Other => outcome.unmatched.push(row),
-            Found::NotAsked => {}
-        }
+    let mut order: Vec<_> = match Keys::comparable(handle, plan, slice, &encoded)? {
+        Some(keys) => keys.order(),
+        None => (0..slice.rows).collect(),
+    };
+    order.retain(|row| skipped.binary_search(row).is_err());
+    in_any_order(handle, order, |order, _| {
+        let statements = Statements::default();
+        Pass { handle, plan, slice, encoded: &encoded, statements }.run(order)
+    })
+}
+
+/// Does the work in that order, and where a row is refused, once more in the order of the input,
+/// row by row: it may need what a row before it does, or is not known yet.
+pub fn in_any_order(
+    handle: Handle<'_>,
+    mut order: Vec<usize>,
+    mut work: impl FnMut(&[usize], bool) -> Result<Outcome>,
+) -> Result<Outcome> {
+    let done = work(&order, false);
+    let Err(failure) = &done else { return done };
+    let is_final = failure.row.is_some() && order.is_sorted();
+    if is_final
+        || !is_about_a_row(&failure.reason)
+        || handle.execute("ROLLBACK TO fastbulk_job").is_err()
+    {
+        return done;
     }
-    outcome.missing.sort_unstable();
-    outcome.unmatched.sort_unstable();
-    if plan.returning.is_empty() || plan.verb == Verb::Delete || !outcome.missing.is_empty() {
-        return Ok(outcome);
-    }
-    let wanted = (0..slice.rows).filter(|row| outcome.unmatched.binary_search(row).is_err());
-    let rows = pass.read_back(wanted)?.finish(outcome.rowcount);
-    Ok(Outcome { missing: outcome.missing, unmatched: outcome.unmatched, ..rows })
+    order.sort_unstable();
+    work(&order, true)
 }
 
 /// What a row's key found.
@@ -66,30 +69,46 @@ struct Pass<'p, 'h, 'd> {
     plan: &'p Plan,
     slice: &'p Slice,
     encoded: &'p [Encoded<'d>],
-    statements: HashMap<Given, Option<(Statement<'h, 'p>, Vec<usize>)>>,
+    statements: Statements<'h, 'p, Vec<bool>>,
 }
 
 impl Pass<'_, '_, '_> {
-    fn run(&mut self, row: usize) -> Result<Found> {
-        let Self { handle, plan, slice, encoded, ref mut statements } = *self;
-        let given: Given = slice.columns.iter().map(|series| series.is_given(row)).collect();
-        let statement = match statements.entry(given) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                let sql = match plan.verb {
-                    Verb::Delete => Some(sql::delete(plan)),
-                    Verb::Insert | Verb::Update | Verb::Upsert => sql::update(plan, entry.key()),
-                };
-                entry.insert(sql.map(|sql| prepare(handle, sql)).transpose()?)
+    fn run(&mut self, order: &[usize]) -> Result<Outcome> {
+        let mut gate = Gate::new();
+        let mut outcome = Outcome::default();
+        for &row in order {
+            interrupted(&mut gate)?;
+            match self.row(row)? {
+                Found::Yes => outcome.rowcount += 1,
+                Found::Nothing => outcome.missing.push(row),
+                Found::Other => outcome.unmatched.push(row),
+                Found::NotAsked => outcome.idle.push(row),
             }
-        };
-        let Some((statement, columns)) = statement else { return Ok(Found::NotAsked) };
+        }
+        outcome.missing.sort_unstable();
+        outcome.unmatched.sort_unstable();
+        if self.plan.verb == Verb::Update
+            && !self.plan.returning.is_empty()
+            && outcome.missing.is_empty()
+        {
+            let mut rows = order.to_vec();
+            rows.retain(|row| outcome.unmatched.binary_search(row).is_err());
+            read_back(self.handle, self.plan, self.slice, self.encoded, &rows, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    fn row(&mut self, row: usize) -> Result<Found> {
+        let Self { handle, plan, slice, encoded, ref mut statements } = *self;
+        let given = slice.columns.iter().map(|series| series.is_given(row)).collect();
+        let prepared = statements.get(handle, given, |given: &Vec<bool>| match plan.verb {
+            Verb::Delete => Some(sql::delete(plan)),
+            Verb::Insert | Verb::Update | Verb::Upsert => sql::update(plan, given),
+        })?;
+        let Some((statement, columns)) = prepared else { return Ok(Found::NotAsked) };
         let ran = bind_row(statement, slice, encoded, columns, row).and_then(|()| statement.run());
         statement.reset();
-        ran.map_err(|failure| Failure {
-            row: is_about_a_row(&failure.reason).then_some(row),
-            ..failure
-        })?;
+        ran.map_err(|failure| failure.of_row(row))?;
         if handle.changes() > 0 {
             return Ok(Found::Yes);
         }
@@ -104,62 +123,108 @@ impl Pass<'_, '_, '_> {
         bind_row(&mut statement, self.slice, self.encoded, &columns, row)?;
         statement.step()
     }
-
-    /// What is to be returned of these rows, as they are now.
-    fn read_back(&self, rows: impl Iterator<Item = usize>) -> Result<Collector> {
-        let (mut statement, columns) = prepare(self.handle, sql::read_back(self.plan))?;
-        let mut collector = Collector::default();
-        for row in rows {
-            bind_row(&mut statement, self.slice, self.encoded, &columns, row)?;
-            while statement.step()? {
-                collector.take(&statement);
-            }
-            statement.reset();
-        }
-        Ok(collector)
-    }
 }
 
-pub fn prepare<'p>(handle: Handle<'_>, sql: RowSql) -> Result<(Statement<'_, 'p>, Vec<usize>)> {
-    Ok((Statement::prepare(handle, &sql.text)?, sql.columns))
-}
-
-/// The rows in the order of their keys where that is the database's order too, else as they come.
-///
-/// Keys that the database holds for equal must be equal here, or the last of them might not win.
-pub fn order_by_key(
+/// Adds to the outcome what is to be returned of these rows, as they are now, in the order of the
+/// input. Those that are not there are missing.
+pub fn read_back(
     handle: Handle<'_>,
     plan: &Plan,
     slice: &Slice,
     encoded: &[Encoded<'_>],
-) -> Result<Vec<usize>> {
-    let mut rows: Vec<_> = (0..slice.rows).collect();
-    let keys: Vec<_> = plan.key().map(|(column, _)| column).collect();
-    let is_text = |column: &usize| matches!(encoded[*column], Encoded::Text(_));
-    let sortable = |column: &usize| {
-        let series = &slice.columns[*column];
-        series.validity.is_none()
-            && matches!(
-                encoded[*column],
-                Encoded::Int(_) | Encoded::Text(_) | Encoded::Fixed { .. }
-            )
-    };
-    if slice.rows < 2
-        || !keys.iter().all(sortable)
-        || keys.iter().any(is_text) && !Catalog::new(handle, plan).compares_bytes()?
-    {
-        return Ok(rows);
+    rows: &[usize],
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let (mut statement, columns) = prepare(handle, sql::read_back(plan))?;
+    let mut collector = Collector::default();
+    let mut gate = Gate::new();
+    for &row in rows {
+        interrupted(&mut gate)?;
+        bind_row(&mut statement, slice, encoded, &columns, row)?;
+        if statement.step()? {
+            collector.take(&statement);
+        } else {
+            outcome.missing.push(row);
+        }
+        statement.reset();
     }
-    rows.sort_by(|&a, &b| {
-        let mut orders = keys.iter().map(|&column| match &encoded[column] {
-            Encoded::Int(values) => values[a].cmp(&values[b]),
-            Encoded::Text(values) => values.get(a).cmp(values.get(b)),
-            Encoded::Fixed { width, data } => {
-                data[a * width..][..*width].cmp(&data[b * width..][..*width])
+    let returned = collector.finish(0);
+    (outcome.rows, outcome.columns) = (returned.rows, returned.columns);
+    outcome.positions = positions(rows, slice.rows);
+    Ok(())
+}
+
+/// Where each of these different numbers below `end` stands among them; none if they ascend.
+fn positions(rows: &[usize], end: usize) -> Vec<usize> {
+    if rows.is_sorted() {
+        return Vec::new();
+    }
+    let mut positions = vec![0; end];
+    for &row in rows {
+        positions[row] = 1;
+    }
+    let mut count = 0;
+    for position in &mut positions {
+        count += std::mem::replace(position, count);
+    }
+    rows.iter().map(|&row| positions[row]).collect()
+}
+
+/// A statement, and the columns whose values it takes.
+pub type Prepared<'h, 'p> = (Statement<'h, 'p>, Vec<usize>);
+
+pub fn prepare<'p>(handle: Handle<'_>, sql: RowSql) -> Result<Prepared<'_, 'p>> {
+    Ok((Statement::prepare(handle, &sql.text)?, sql.columns))
+}
+
+/// The statements for rows that give different columns, where there is anything to say.
+pub struct Statements<'h, 'p, Shape> {
+    prepared: HashMap<Shape, Option<Prepared<'h, 'p>>>,
+}
+
+impl<Shape> Default for Statements<'_, '_, Shape> {
+    fn default() -> Self {
+        Self { prepared: HashMap::new() }
+    }
+}
+
+impl<'h, 'p, Shape: Eq + Hash> Statements<'h, 'p, Shape> {
+    pub fn get(
+        &mut self,
+        handle: Handle<'h>,
+        shape: Shape,
+        sql: impl FnOnce(&Shape) -> Option<RowSql>,
+    ) -> Result<Option<&mut Prepared<'h, 'p>>> {
+        // Rows of ever new shapes: a statement that was used once is not worth its memory.
+        if self.prepared.len() >= STATEMENTS && !self.prepared.contains_key(&shape) {
+            self.prepared.clear();
+        }
+        let prepared = match self.prepared.entry(shape) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let sql = sql(entry.key());
+                entry.insert(sql.map(|sql| prepare(handle, sql)).transpose()?)
             }
-            _ => std::cmp::Ordering::Equal,
-        });
-        orders.find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-    });
-    Ok(rows)
+        };
+        Ok(prepared.as_mut())
+    }
+}
+
+pub fn interrupted(gate: &mut Gate) -> Result<()> {
+    gate.interrupted().map_err(|error| Failure {
+        reason: Reason::Interrupted(error),
+        sql: String::new(),
+        row: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::positions;
+
+    #[test]
+    fn rows_know_their_places() {
+        assert_eq!(positions(&[7, 2, 5], 9), [2, 0, 1]);
+        assert!(positions(&[2, 5, 7], 9).is_empty());
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use pyo3::prelude::*;
 
+use crate::output::Action;
 use crate::plan::{Absent, Conflict, Expression, Piece, Plan, Role, Verb};
 
 /// How a column stands in a statement.
@@ -137,13 +138,18 @@ impl RowSql {
         }
     }
 
-    /// The row with that key, if it is as the plan wants it.
-    fn row(&mut self, plan: &Plan) {
+    /// The row with that key and version.
+    fn expected_row(&mut self, plan: &Plan) {
         self.key(plan);
         for (column, value) in plan.columns_of(Role::Match) {
             self.push(&format!(" AND {} = ", value.sql_name));
             self.value(plan, column);
         }
+    }
+
+    /// The row with that key and version, if it is as the plan wants it.
+    fn row(&mut self, plan: &Plan) {
+        self.expected_row(plan);
         if let Some(condition) = &plan.condition {
             self.push(" AND (");
             self.expression(plan, condition);
@@ -156,7 +162,9 @@ impl RowSql {
 /// nothing to set.
 pub fn update(plan: &Plan, given: &[bool]) -> Option<RowSql> {
     let values = || plan.columns_of(Role::Value).filter(|(column, _)| given[*column]);
-    if values().next().is_none() && plan.assignments.is_empty() {
+    // What stands in for nothing is set in every row: a version id, or a value for all.
+    let mut always = plan.columns_of(Role::Update).filter(|(_, value)| value.instead_of.is_none());
+    if values().next().is_none() && plan.assignments.is_empty() && always.next().is_none() {
         return None;
     }
     let mut sql = RowSql::default();
@@ -190,11 +198,11 @@ pub fn delete(plan: &Plan) -> RowSql {
     sql
 }
 
-/// A row where the key finds one, whatever it holds.
+/// A row where the key finds one with the version that is expected, whatever else it holds.
 pub fn exists(plan: &Plan) -> RowSql {
     let text = format!("SELECT 1 FROM {}", plan.sql_table);
     let mut sql = RowSql { text, columns: Vec::new() };
-    sql.key(plan);
+    sql.expected_row(plan);
     sql
 }
 
@@ -207,8 +215,8 @@ pub fn read_back(plan: &Plan) -> RowSql {
 }
 
 /// `INSERT INTO t (a, b) VALUES (?1, ?2) ON CONFLICT (a) DO UPDATE SET b = excluded.b RETURNING id`
-/// for a row of that shape; it returns the primary key.
-pub fn upsert(plan: &Plan, conflict: &Conflict, shape: &[Place]) -> RowSql {
+/// for a row of that shape; it returns the primary key, if wanted.
+pub fn upsert(plan: &Plan, conflict: &Conflict, shape: &[Place], with_returning: bool) -> RowSql {
     let mut sql = RowSql::default();
     match insert_into(plan, shape) {
         None => {
@@ -224,20 +232,43 @@ pub fn upsert(plan: &Plan, conflict: &Conflict, shape: &[Place]) -> RowSql {
                     _ => sql.value(plan, column),
                 }
             }
-            let _ = write!(sql.text, ") ON CONFLICT {} DO ", conflict.target);
+            sql.push(")");
             sql.conflict(plan, conflict, shape);
         }
     }
-    let _ = write!(sql.text, " RETURNING {}", conflict.primary_key.join(", "));
+    if with_returning {
+        let _ = write!(sql.text, " RETURNING {}", conflict.primary_key.join(", "));
+    }
     sql
 }
 
+/// The same for all rows of a table of slices, and what it does with rows that are there. None if
+/// it takes values of a row in another place.
+pub fn upsert_from(
+    plan: &Plan,
+    conflict: &Conflict,
+    shape: &[Place],
+    table: &str,
+) -> Option<(String, Action)> {
+    if shape.contains(&Place::Expression) || !shape.contains(&Place::Bound) {
+        return None;
+    }
+    let mut sql = RowSql::default();
+    sql.push(&insert_from(plan, shape, table, false));
+    sql.push(" WHERE 1"); // else ON would begin a join's condition
+    let otherwise = sql.conflict(plan, conflict, shape);
+    sql.columns.is_empty().then_some((sql.text, otherwise))
+}
+
 impl RowSql {
-    fn conflict(&mut self, plan: &Plan, conflict: &Conflict, shape: &[Place]) {
+    /// The ON CONFLICT clause; what it does with a row that is there.
+    fn conflict(&mut self, plan: &Plan, conflict: &Conflict, shape: &[Place]) -> Action {
+        let _ = write!(self.text, " ON CONFLICT {} DO ", conflict.target);
         let given = |column: &usize| shape[*column] == Place::Bound;
         let updates: Vec<_> = conflict.updates.iter().copied().filter(given).collect();
         if updates.is_empty() && plan.assignments.is_empty() {
-            return self.push("NOTHING");
+            self.push("NOTHING");
+            return Action::Unchanged;
         }
         self.push("UPDATE SET ");
         let mut separator = "";
@@ -260,6 +291,7 @@ impl RowSql {
             separator = ", ";
         }
         self.conflict_condition(plan, conflict, &updates);
+        Action::Updated
     }
 
     fn conflict_condition(&mut self, plan: &Plan, conflict: &Conflict, updates: &[usize]) {
@@ -343,6 +375,9 @@ pub fn write_nothing(plan: &Plan) -> String {
 pub const OTHER_COLLATIONS: &str = "SELECT 1 FROM pragma_index_list(?1, ?2) AS i \
      CROSS JOIN pragma_index_xinfo(i.name, ?2) AS c WHERE c.key AND upper(c.coll) <> 'BINARY'";
 
+/// A row for a table without rowids: it is its primary key's index itself.
+pub const WITHOUT_ROWID: &str = "SELECT 1 FROM pragma_index_info(?1, ?2)";
+
 /// The key of the rows with these rowids.
 pub fn keys_of_rowids(plan: &Plan, column: usize) -> String {
     let key = &plan.column(column).sql_name;
@@ -372,7 +407,7 @@ pub fn sqlite_example_sql(plan: &Plan) -> String {
         })
         .collect();
     match (plan.verb, &plan.conflict) {
-        (Verb::Upsert, Some(conflict)) => upsert(plan, conflict, &shape).text,
+        (Verb::Upsert, Some(conflict)) => upsert(plan, conflict, &shape, false).text,
         (Verb::Insert | Verb::Upsert, _) => insert(plan, &shape, 1),
         (Verb::Update, _) => update(plan, &vec![true; shape.len()]).unwrap_or_default().text,
         (Verb::Delete, _) => delete(plan).text,
