@@ -28,10 +28,22 @@ impl Slice {
         self.rows
     }
 
-    /// The first row that gives no value for that column, or gives NULL.
+    /// The first row that gives nothing for that column.
     fn first_without(&self, column: usize) -> Option<usize> {
         let series = &self.columns[column];
-        (0..self.rows).find(|&row| !series.is_given(row) || series.is_null(row))
+        (0..self.rows).find(|&row| !series.is_given(row))
+    }
+
+    /// The first row that gives nothing for that column, or NULL.
+    fn first_null(&self, column: usize) -> Option<usize> {
+        let series = &self.columns[column];
+        (0..self.rows).find(|&row| series.is_null(row))
+    }
+
+    /// Whether some row gives something for that column.
+    fn gives(&self, column: usize) -> bool {
+        let given = &self.columns[column].given;
+        given.as_ref().is_none_or(|given| given.null_count() < given.len())
     }
 
     /// The value at that row of the slice and column of the plan, as a Python object.

@@ -16,24 +16,27 @@ from ._native import RowError, Source
 from .call import schemas
 from .orm import synchronize
 from .orm.defaults import DefaultContext
-from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans
+from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
 from .result import Result, Timing
 from .roads import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from types import ModuleType
 
     from sqlalchemy.orm import Mapper
 
-    from ._native import Outcome, Slice
+    from ._native import Column, Outcome, Slice
     from .progress import Report
     from .roads import Road
     from .targets import Held
 
 #: How many rows an error lists.
 _LISTED = 10
+
+#: What is certainly the value of a key, and no row that has it.
+_BARE = {int, str}
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,10 @@ class KeyedCall:
             raise NotImplementedError(str(error)) from None
         plans = keyed_plans(mapper, dialect, request, carrier)
         road = replace(road, sql="; ".join(plan.sql for plan in plans))
-        if request.returning and len(plans) > 1:
-            raise NotImplementedError(
-                f"{mapper.class_.__name__} is mapped to several tables: "
-                f"{request.verb} can't return its rows yet"
+        if request.has_entities and held.session is None:
+            raise exc.InvalidRequestError(
+                "returning=<mapped class> needs a Session that the objects join; "
+                "a Connection or Engine can return attributes"
             )
         return cls(held, mapper, request, execution_options, carrier, road, plans)
 
@@ -96,26 +99,29 @@ class KeyedCall:
             A value is wrong, or the database refused a row.
         """
         begin = time.perf_counter()
-        rows = rows if isinstance(rows, list) else list(rows)
-        outcomes: list[Outcome] = []
-        sources = []
+        rows = self._in_list(rows)
+        sent: list[_Sent] = []
         with self._all_or_nothing(rows, report):
             for plan in self.plans:
-                source = self._source(plan, rows)
-                sources.append(source)
-                outcome = self._send(plan, source, rows)
-                if outcome is not None:
-                    outcomes.append(outcome)
+                sent += self._send(plan, rows, sent)
             if report is not None and rows:
                 report(len(rows), None)
         middle = time.perf_counter()
-        result = self._result(outcomes)
-        self._synchronize(rows, outcomes)
-        total = time.perf_counter() - begin
-        extract = sum(source.seconds for source in sources) + time.perf_counter() - middle
+        result = self._result(rows, sent)
+        self._synchronize(rows, sent, result)
+        end = time.perf_counter()
+        extract = sum(each.seconds for each in sent) + end - middle
         result.road = self.road
-        result.timing = Timing(total, extract, total - extract)
+        result.timing = Timing(end - begin, extract, end - begin - extract)
         return result
+
+    def _in_list(self, rows: Iterable[Any]) -> list[Any]:
+        """The rows; bare keys as dicts, which native code reads itself."""
+        held = rows if isinstance(rows, list) else list(rows)
+        if self.request.verb != "delete" or len(self.mapper.primary_key) > 1:
+            return held
+        (name,) = primary_key_of(self.mapper)
+        return [{name: row} if type(row) in _BARE else row for row in held]
 
     def _all_or_nothing(
         self, rows: list[Any], report: Report | None
@@ -125,9 +131,26 @@ class KeyedCall:
         undone: AbstractContextManager[None] = self.carrier.all_or_nothing(self.held.connection)
         return undone
 
+    def _send(self, plan: KeyedPlan, rows: list[Any], before: list[_Sent]) -> Iterator[_Sent]:
+        """Sends the rows to one of the tables, without those that the last one did not have."""
+        source = self._source(plan, rows)
+        try:
+            part = source.next_slice()
+            if part is None:
+                return
+            self._check_given(plan, part)
+            skipped = sorted(row for each in before for row in each.left_out)
+            outcome = self.carrier.keyed(self.held.connection, plan, part, skipped)
+        except RowError as error:
+            raise errors.of_row(error, self.held.connection, None) from error.args[4]
+        if outcome.missing and self.request.verb == "update":
+            raise _stale(plan, outcome)
+        yield _Sent(outcome, frozenset(plan.changed_by(part)), source.seconds)
+
     def _source(self, plan: KeyedPlan, rows: list[Any]) -> Source:
         context = DefaultContext(self.held.connection)
-        context.isinsert, context.isupdate = False, True
+        context.isinsert = self.request.verb == "upsert"
+        context.isupdate = self.request.verb == "update"
         return Source(
             plan.native,
             rows,
@@ -137,40 +160,44 @@ class KeyedCall:
             max_bytes=sys.maxsize,
         )
 
-    def _send(self, plan: KeyedPlan, source: Source, rows: list[Any]) -> Outcome | None:
-        try:
-            part = source.next_slice()
-            if part is None:
-                return None
-            self._check_given(plan, part)
-            outcome: Outcome = self.carrier.keyed(self.held.connection, plan, part)
-        except RowError as error:
-            raise errors.of_row(error, self.held.connection, None) from error.args[4]
-        if outcome.missing and self.request.verb == "update":
-            raise _stale(plan, outcome)
-        return outcome
-
     def _check_given(self, plan: KeyedPlan, part: Slice) -> None:
-        for position, name in plan.needed:
-            row = part.first_without(position)
-            if row is None:
-                continue
-            if plan.native.columns[position].role == "key":
-                column = plan.native.columns[position].name
+        columns = plan.native.columns
+        for position in plan.needed:
+            row = part.first_null(position)
+            if row is not None:
                 raise exc.InvalidRequestError(
-                    f"row {row}: No primary key value supplied for column(s) "
-                    f"{plan.table.name}.{column}; {self.request.verb} finds each row by its key, "
-                    f"which takes a value of {name!r}"
+                    f"row {row}: {self._what_is_needed(plan, columns[position])}"
                 )
-            raise exc.InvalidRequestError(f"row {row}: a value of {name!r} is expected")
+        for position in plan.inputs:
+            row = part.first_without(position)
+            if row is not None:
+                raise exc.InvalidRequestError(
+                    f"row {row}: a value of {columns[position].key!r} is expected, "
+                    "which given() takes"
+                )
 
-    def _result(self, outcomes: list[Outcome]) -> Result:
+    def _what_is_needed(self, plan: KeyedPlan, column: Column) -> str:
+        name = f"{plan.table.name}.{column.name}"
+        if column.role == "match":
+            return f"No version id supplied for column {name}, of which {column.key!r} is expected"
+        key = "key" if self.request.verb == "upsert" else "primary key"
+        return (
+            f"No {key} value supplied for column(s) {name}; "
+            f"{self.request.verb} finds each row by its key, which takes a value of {column.key!r}"
+        )
+
+    def _result(self, rows: list[Any], sent: list[_Sent]) -> Result:
+        outcomes = [each.outcome for each in sent]
         result = self._rows(outcomes)
-        last = outcomes[-1:]
-        result.rowcount = max((outcome.rowcount for outcome in outcomes), default=0)
-        result.unmatched = [row for outcome in last for row in outcome.unmatched]
-        result.missing = [row for outcome in last for row in outcome.missing]
-        result.actions = [action for outcome in last for action in outcome.actions]
+        result.rowcount = 0
+        if outcomes:
+            result.rowcount = outcomes[-1].rowcount
+            result.actions = outcomes[-1].actions
+        if len(outcomes) > 1 and self.request.verb == "update":
+            idle = set.intersection(*(set(outcome.idle) for outcome in outcomes))
+            result.rowcount = len(rows) - len(idle)
+        result.unmatched = sorted(row for outcome in outcomes for row in outcome.unmatched)
+        result.missing = sorted(row for outcome in outcomes for row in outcome.missing)
         return result
 
     def _rows(self, outcomes: list[Outcome]) -> Result:
@@ -183,30 +210,47 @@ class KeyedCall:
         options = {"populate_existing": True, **self.execution_options}
         return Result.of_entities(dialect, session, returning, outcomes, options)
 
-    def _synchronize(self, rows: list[Any], outcomes: list[Outcome]) -> None:
+    def _synchronize(self, rows: list[Any], sent: list[_Sent], result: Result) -> None:
         session = self.held.session
-        if session is None or not outcomes or not session.identity_map:
+        if session is None or not sent or not session.identity_map:
             return
-        changed = frozenset().union(*(plan.changed for plan in self.plans))
+        changed = frozenset().union(*(each.changed for each in sent))
         if self.request.verb == "upsert":
             synchronize.expire(session, self.mapper, None, changed)
-            return
-        keys = self._keys(rows)
-        if self.request.verb == "update":
-            synchronize.expire(session, self.mapper, keys, changed)
+        elif self.request.verb == "update":
+            given: dict[tuple[Any, ...], Collection[str]] = {}
+            for key, row in self._by_key(rows):
+                given[key] = {*given[key], *row} if key in given else row.keys()
+            synchronize.expire(session, self.mapper, given, changed)
         else:
-            missing = {*outcomes[-1].missing, *outcomes[-1].unmatched}
-            gone = [key for row, key in enumerate(keys) if row not in missing]
-            synchronize.delete(session, self.mapper, gone)
+            left = {*result.missing, *result.unmatched}
+            keys = [key for row, (key, _) in enumerate(self._by_key(rows)) if row not in left]
+            synchronize.delete(session, self.mapper, keys, self.held.connection)
 
-    def _keys(self, rows: list[Any]) -> list[Any]:
-        names = [self.mapper.get_property_by_column(c).key for c in self.mapper.primary_key]
-        adapt = self.plans[0].adapt
-        adapted = (
-            row if type(row) is dict and names[0] in row else adapt(row, position)
-            for position, row in enumerate(rows)
-        )
-        return [tuple(row.get(name) for name in names) for row in adapted]
+    def _by_key(self, rows: list[Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """The rows with their primary keys."""
+        names = primary_key_of(self.mapper)
+        adapt = self.plans[0].adapt_whole
+        for position, given in enumerate(rows):
+            plain = type(given) is dict and given.keys() <= adapt.names
+            row = given if plain else adapt(given, position)
+            yield tuple(row[name] for name in names), row
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What became of the rows in one of the tables."""
+
+    outcome: Outcome
+    #: Names of attributes that may have changed.
+    changed: frozenset[str]
+    #: How long it took to read the rows.
+    seconds: float
+
+    @property
+    def left_out(self) -> list[int]:
+        """Rows that the table does not have, or not as they were to be."""
+        return [*self.outcome.missing, *self.outcome.unmatched]
 
 
 def _stale(plan: KeyedPlan, outcome: Outcome) -> StaleDataError:

@@ -17,7 +17,7 @@ from .progress import reporting
 from .targets import hold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy.orm import Mapper
 
@@ -105,7 +105,9 @@ def insert(
         A bar is wanted and tqdm is not installed.
     """
     mapper = mapper_of(model)
-    request = Request(render_nulls, unknown, tuple(as_list(returning)), tuple(options))
+    request = _insert_request(
+        mapper, returning=returning, render_nulls=render_nulls, unknown=unknown, options=options
+    )
     _check_rows(rows)
     if connections != 1:
         _check_connections(connections, target)
@@ -173,13 +175,8 @@ def update(
         There is no road for this verb on this database yet.
     """
     mapper = mapper_of(model)
-    request = KeyedRequest(
-        "update",
-        unknown,
-        tuple(as_list(returning)),
-        tuple(options),
-        where=tuple(as_list(where)),
-        values=_values(mapper, values),
+    request = _update_request(
+        mapper, where=where, values=values, returning=returning, unknown=unknown, options=options
     )
     return _keyed(target, mapper, rows, request, execution_options, progress)
 
@@ -250,25 +247,17 @@ def upsert(
         There is no road for this verb on this database yet.
     """
     mapper = mapper_of(model)
-    if len(tables_of(mapper)) > 1:
-        raise exc.InvalidRequestError(
-            f"{mapper.class_.__name__} is mapped to several tables; upsert takes one"
-        )
-    if duplicates not in {"error", "first", "last"}:
-        raise exc.ArgumentError(f"duplicates is 'error', 'first' or 'last', got {duplicates!r}")
-    updates, values = _updates(mapper, update)
-    request = KeyedRequest(
-        "upsert",
-        unknown,
-        tuple(as_list(returning)),
-        tuple(options),
-        where=tuple(as_list(where)),
-        values=values,
-        key=names_of(mapper, as_list(key), "key"),
+    request = _upsert_request(
+        mapper,
+        key=key,
         key_where=key_where,
-        update=updates,
-        duplicates=duplicates,
+        update=update,
+        where=where,
         only_changed=only_changed,
+        duplicates=duplicates,
+        returning=returning,
+        unknown=unknown,
+        options=options,
     )
     return _keyed(target, mapper, rows, request, execution_options, progress)
 
@@ -314,7 +303,7 @@ def delete(
         There is no road for this verb on this database yet.
     """
     mapper = mapper_of(model)
-    request = KeyedRequest("delete", where=tuple(as_list(where)))
+    request = _delete_request(mapper, where=where)
     return _keyed(target, mapper, keys, request, execution_options, progress)
 
 
@@ -335,6 +324,83 @@ def _keyed(
 
 def _no_own_connection(engine: Engine) -> str:
     return "a connection of our own only inserts"
+
+
+def _insert_request(
+    mapper: Mapper[Any],
+    *,
+    returning: Any = None,
+    render_nulls: bool = False,
+    unknown: str = "raise",
+    options: Sequence[Any] = (),
+) -> Request:
+    return Request(render_nulls, unknown, tuple(as_list(returning)), tuple(options))
+
+
+def _update_request(
+    mapper: Mapper[Any],
+    *,
+    where: Any = None,
+    values: Mapping[Any, Any] | None = None,
+    returning: Any = None,
+    unknown: str = "raise",
+    options: Sequence[Any] = (),
+) -> KeyedRequest:
+    return KeyedRequest(
+        "update",
+        unknown,
+        tuple(as_list(returning)),
+        tuple(options),
+        where=tuple(as_list(where)),
+        values=_values(mapper, values),
+    )
+
+
+def _upsert_request(
+    mapper: Mapper[Any],
+    *,
+    key: Any = None,
+    key_where: Any = None,
+    update: Any = None,
+    where: Any = None,
+    only_changed: bool = False,
+    duplicates: str = "error",
+    returning: Any = None,
+    unknown: str = "raise",
+    options: Sequence[Any] = (),
+) -> KeyedRequest:
+    if len(tables_of(mapper)) > 1:
+        raise exc.InvalidRequestError(
+            f"{mapper.class_.__name__} is mapped to several tables; upsert takes one"
+        )
+    if duplicates not in {"error", "first", "last"}:
+        raise exc.ArgumentError(f"duplicates is 'error', 'first' or 'last', got {duplicates!r}")
+    updates, values = _updates(mapper, update)
+    return KeyedRequest(
+        "upsert",
+        unknown,
+        tuple(as_list(returning)),
+        tuple(options),
+        where=tuple(as_list(where)),
+        values=values,
+        key=names_of(mapper, as_list(key), "key"),
+        key_where=key_where,
+        update=updates,
+        duplicates=duplicates,
+        only_changed=only_changed,
+    )
+
+
+def _delete_request(mapper: Mapper[Any], *, where: Any = None) -> KeyedRequest:
+    return KeyedRequest("delete", where=tuple(as_list(where)))
+
+
+_REQUESTS: dict[str, Callable[..., Request | KeyedRequest]] = {
+    "insert": _insert_request,
+    "update": _update_request,
+    "upsert": _upsert_request,
+    "delete": _delete_request,
+}
 
 
 def _values(mapper: Mapper[Any], values: Mapping[Any, Any] | None) -> tuple[tuple[str, Any], ...]:
@@ -360,22 +426,23 @@ def explain(
     model: type[Any],
     rows: Iterable[Any] = (),
     *,
-    verb: Literal["insert"] = "insert",
-    returning: Any = None,
-    render_nulls: bool = False,
-    options: Sequence[Any] = (),
+    verb: Literal["insert", "update", "upsert", "delete"] = "insert",
     execution_options: Mapping[str, Any] | None = None,
+    progress: Report | bool | None = None,
+    **arguments: Any,
 ) -> Road:
     """The road that a call with these arguments would take, without sending any row.
 
     Parameters
     ----------
-    target, model, returning, render_nulls, options, execution_options
-        As for :func:`insert`.
-    rows
-        Not read; accepted so that a call can be explained by changing one word of it.
+    target, model, execution_options
+        As for the verb.
+    rows, progress
+        Not used; accepted so that a call can be explained by changing one word of it.
     verb
-        ``"insert"``.
+        ``"insert"``, ``"update"``, ``"upsert"`` or ``"delete"``.
+    arguments
+        What else the verb takes: ``returning``, ``where``, ``key`` and so on.
 
     Returns
     -------
@@ -386,19 +453,25 @@ def explain(
     Raises
     ------
     sqlalchemy.exc.ArgumentError
-        The target, the class, the verb or ``returning`` is wrong.
+        The target, the class, the verb or one of its arguments is wrong.
     sqlalchemy.exc.InvalidRequestError
         Entities are wanted from a target that is no Session, or the Session is closed.
     NotImplementedError
-        The Session is sharded.
+        The Session is sharded, or there is no road for this verb on this database yet.
+    TypeError
+        The verb does not take one of the arguments.
     """
-    if verb != "insert":
-        raise exc.ArgumentError(f"verb is 'insert', got {verb!r}")
+    if verb not in _REQUESTS:
+        raise exc.ArgumentError(f"verb is one of {', '.join(map(repr, _REQUESTS))}, got {verb!r}")
     mapper = mapper_of(model)
-    request = Request(render_nulls, "raise", tuple(as_list(returning)), tuple(options))
-    why = why_not_own(mapper, request, execution_options or {}, rows or iter(()))
+    request = _REQUESTS[verb](mapper, **arguments)
+    options = execution_options or {}
+    if isinstance(request, KeyedRequest):
+        with hold(target, mapper, _no_own_connection, verb=verb) as held:
+            return KeyedCall.prepare(held, mapper, request, options).road
+    why = why_not_own(mapper, request, options, rows or iter(()))
     with hold(target, mapper, why) as held:
-        return Call.prepare(held, mapper, request, execution_options or {}).foreseen()
+        return Call.prepare(held, mapper, request, options).foreseen()
 
 
 def _check_rows(rows: Any) -> None:

@@ -5,7 +5,7 @@ use pyo3::types::{PyDict, PyIterator, PyList, PyString};
 
 use super::value::{Code, Refusal};
 use crate::error::{Error, Result};
-use crate::plan::{Absent, Plan};
+use crate::plan::{Absent, Column, Plan, Role};
 
 /// Rows at a time: enough to decide a column's type once for many cells, few enough for the cache.
 pub const BLOCK: usize = 256;
@@ -191,29 +191,63 @@ impl RowReader {
         Ok(true)
     }
 
-    /// Calls the Python defaults of the row just read, in the order of the table's columns.
+    /// Calls the Python defaults of the row just read: first those of a new row, then those of one
+    /// that is changed, for they may be of the same columns.
     fn call_defaults<'py>(
         &self,
         py: Python<'py>,
         plan: &Plan,
         block: &mut Block<'py>,
     ) -> Result<()> {
+        for of_updates in [false, true] {
+            let calls = |column: &Column| matches!(column.absent, Absent::Call(_));
+            let mut columns = plan.columns.iter().map(Py::get);
+            if columns.any(|column| calls(column) && (column.role == Role::Update) == of_updates) {
+                self.call_some_defaults(py, plan, block, of_updates)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// In the order of the table's columns.
+    fn call_some_defaults<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        block: &mut Block<'py>,
+        of_updates: bool,
+    ) -> Result<()> {
         let context = self.context.bind(py);
         let parameters = PyDict::new(py);
-        for (position, column) in plan.columns.iter().enumerate() {
-            let column = column.get();
+        let concerned = |column: &Column| match column.role {
+            Role::Default => !of_updates,
+            Role::Update => of_updates,
+            Role::Value | Role::Key | Role::Match | Role::Input => true,
+        };
+        // The next version is told to nobody: the one of the row has its name.
+        let is_told = |column: &Column| {
+            column.role != Role::Update
+                || column.instead_of.is_some()
+                || !matches!(column.absent, Absent::Call(_))
+        };
+        let columns = || plan.columns.iter().map(Py::get).enumerate();
+        for (position, column) in columns().filter(|(_, column)| concerned(column)) {
             match cell(block, position, column.drop_none) {
                 Some(value) if !column.forced => parameters.set_item(&column.table_key, value)?,
                 _ if column.instead_of.is_some_and(|main| block.cell(main).is_some()) => {}
-                _ if matches!(column.absent, Absent::Call(_) | Absent::Value(_)) => {
+                _ if matches!(column.absent, Absent::Call(_) | Absent::Value(_))
+                    && is_told(column) =>
+                {
                     parameters.set_item(&column.table_key, py.None())?;
                 }
                 _ => {}
             }
         }
         context.setattr(pyo3::intern!(py, "current_parameters"), &parameters)?;
-        for (position, column) in plan.columns.iter().enumerate() {
-            let column = column.get();
+        for (position, column) in columns() {
+            if (column.role == Role::Update) != of_updates {
+                continue;
+            }
             let given = |position| {
                 let column = plan.column(position);
                 cell(block, position, column.drop_none).is_some() && !column.forced
@@ -228,7 +262,9 @@ impl RowReader {
                 Absent::Value(value) => value.bind(py).clone(),
                 Absent::Null | Absent::Omit | Absent::Sql(_) => continue,
             };
-            parameters.set_item(&column.table_key, &value)?;
+            if is_told(column) {
+                parameters.set_item(&column.table_key, &value)?;
+            }
             block.set(position, Some(value));
         }
         Ok(())

@@ -358,8 +358,8 @@ impl<'p, 'h> Upsert<'p, 'h, '_> {
             match (column.role, &column.absent) {
                 (Role::Update | Role::Input | Role::Match, _) => Place::Out,
                 (Role::Default, _) if replaced => Place::Out,
-                (Role::Default, Absent::Sql(_)) => Place::Expression,
                 _ if series.is_given(row) => Place::Bound,
+                (_, Absent::Sql(_)) => Place::Expression,
                 _ => Place::Out,
             }
         };

@@ -103,7 +103,7 @@ def test_explain_reads_no_rows_and_sends_none(session: Session) -> None:
 
 
 def test_explain_knows_no_other_verb(session: Session) -> None:
-    verb: Any = "upsert"
+    verb: Any = "merge"
     with pytest.raises(exc.ArgumentError, match="verb"):
         fastbulk.explain(session, thing(), verb=verb)
 

@@ -16,7 +16,7 @@ from ..orm.constraints import columns_of_check
 from . import plain, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import ForeignKeyConstraint, Table
     from sqlalchemy.engine import Connection, Dialect, RootTransaction
@@ -189,8 +189,8 @@ def native(
             part = source.next_slice()
 
 
-def keyed(connection: Connection, plan: KeyedPlan, part: Slice) -> Outcome:
-    """Updates, upserts or deletes the rows that the slice's keys find.
+def keyed(connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]) -> Outcome:
+    """Updates, upserts or deletes the rows that the slice's keys find, but those in ``skipped``.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def keyed(connection: Connection, plan: KeyedPlan, part: Slice) -> Outcome:
         Two rows have one key, or a trigger dropped a row.
     """
     plain.begin_on_sqlite(connection)
-    return _run(connection, plan, part)
+    return _run(connection, plan, part, skipped=skipped)
 
 
 def executemany(
@@ -281,8 +281,9 @@ def _run(
     plan: InsertPlan | KeyedPlan,
     part: Slice,
     ahead: Source | None = None,
+    skipped: Sequence[int] = (),
 ) -> Outcome:
-    job = _native.SqliteJob(plan.native, part, ahead)
+    job = _native.SqliteJob(plan.native, part, ahead, skipped)
     try:
         statement.run(connection, plan.sql, lambda cursor: _run_job(cursor.connection, job))
     except exc.DBAPIError as error:

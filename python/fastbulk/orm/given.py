@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
     from .sql import Renderer
 
-#: Marks in compiled text that no SQL has.
-_MARK = re.compile("\x02([^\x03]*)\x03")
+#: Stands in compiled text where no value of an expression can have it by chance.
+_TOKEN = f"fastbulk {secrets.token_hex(8)} "
+_MARK = re.compile(f"\x02{_TOKEN}([^\x03]*)\x03")
 
 
 class Given(ColumnElement[Any]):
@@ -34,7 +36,7 @@ class Given(ColumnElement[Any]):
 
 @compiles(Given)
 def _mark(element: Given, compiler: Any, **_: Any) -> str:
-    return f"\x02{element.attribute}\x03"
+    return f"\x02{_TOKEN}{element.attribute}\x03"
 
 
 def given(attribute: Any) -> ColumnElement[Any]:
@@ -76,6 +78,12 @@ def pieces(expression: Any, render: Renderer, positions: Mapping[str, int]) -> l
     ------
     sqlalchemy.exc.CompileError
         A value of the expression has no literal form.
+    sqlalchemy.exc.ArgumentError
+        It takes a given value that rows of this call don't have.
     """
     parts = _MARK.split(render.expression(expression))
+    if unknown := set(parts[1::2]) - positions.keys():
+        raise exc.ArgumentError(
+            f"no row of this call gives {min(unknown)!r}; given() can't take it"
+        )
     return [positions[part] if number % 2 else part for number, part in enumerate(parts) if part]

@@ -14,7 +14,7 @@ from .defaults import default_of, default_on_update, next_version
 from .given import keys_given, pieces
 from .kinds import kind_of
 from .mapping import Adapter, KeyAdapter, tables_of
-from .returning import Returning, compile_returning
+from .returning import Returning, compile_returning, is_entity
 from .sql import Renderer
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class KeyedRequest:
     only_changed: bool = False
     schema_translate_map: tuple[tuple[str | None, str | None], ...] = ()
 
+    @property
+    def has_entities(self) -> bool:
+        """Whether mapped objects are to come back."""
+        return any(map(is_entity, self.returning))
+
 
 @dataclass(frozen=True)
 class KeyedPlan:
@@ -60,10 +65,21 @@ class KeyedPlan:
     sql: str
     #: ``adapt(row, position)``: a row of any accepted form as a dict of plain attribute names.
     adapt: Callable[[Any, int], dict[str, Any]]
-    #: Positions of the columns that every row has to give, with their names.
-    needed: tuple[tuple[int, str], ...]
-    #: Attributes that the call may change.
+    #: The same for all tables of the class.
+    adapt_whole: Adapter
+    #: Positions of the columns of which every row has to give a value that is not NULL.
+    needed: tuple[int, ...]
+    #: Positions of the columns that every row has to give: expressions take them.
+    inputs: tuple[int, ...]
+    #: Attributes that the call changes in rows that don't give them.
     changed: frozenset[str]
+
+    def changed_by(self, part: _native.Slice) -> Iterator[str]:
+        """Attributes that these rows may change."""
+        yield from self.changed
+        for position, column in enumerate(self.native.columns):
+            if column.role == "value" and part.gives(position):
+                yield column.key
 
     def attribute_of(self, column_name: str) -> str | None:
         """The attribute to which that database column is mapped."""
@@ -81,8 +97,15 @@ def keyed_plans(
         An expression or a type can't be rendered into the statement.
     sqlalchemy.exc.ArgumentError
         An argument names nothing that the mapper has.
+    NotImplementedError
+        The class is mapped to several tables, and that is not possible there yet.
     """
     tables = tables_of(mapper)
+    if len(tables) > 1 and (request.where or request.returning):
+        what = "return rows" if request.returning else "take a condition"
+        raise NotImplementedError(
+            f"{mapper.class_.__name__} is mapped to several tables: {request.verb} can't {what} yet"
+        )
     if request.verb == "delete":
         tables.reverse()
     maker = _Maker(mapper, dialect, request, carrier, single=len(tables) == 1)
@@ -109,6 +132,7 @@ class _Maker:
     def plan(self, table: Table) -> KeyedPlan:
         request = self.request
         keys = self.mapper._propkey_to_col[table]
+        self.check(keys)
         columns = [self.column(key, column) for key, column in keys.items()]
         if request.verb == "delete":
             columns = [column for column in columns if column.role == "key"]
@@ -143,25 +167,44 @@ class _Maker:
             returning,
             self.carrier.example_sql(native),
             adapt if self.single else _Part(adapt, names),
+            adapt,
             tuple(self.needed(table, columns)),
-            frozenset(column.key for column in columns if column.role == "value")
-            | set(self.values),
+            tuple(sorted(positions[key] for key in self.inputs & positions.keys())),
+            frozenset(self.changed(keys)),
         )
+
+    def check(self, keys: Mapping[str, Column[Any]]) -> None:
+        """Refuses to set what finds a row."""
+        set_to = {*self.values, *(self.request.update or ())}
+        for key in keys:
+            if key in set_to and self.is_kept(key, keys[key]):
+                raise exc.ArgumentError(
+                    f"{self.request.verb} can't set {key!r}: "
+                    "it is of the key, the primary key or the version id"
+                )
 
     def column(self, key: str, column: Column[Any]) -> _native.Column:
         role = self.role(key, column)
         generated = column is column.table.autoincrement_column
-        return self.native(column, key, role, drop_none=role == "key" or generated, omit=True)
+        default: dict[str, Any] = {"omit": True}
+        if self.request.verb == "upsert" and self.is_kept(key, column):
+            default = default_of(column, self.mapper, self.render)
+        return self.native(column, key, role, drop_none=role == "key" or generated, **default)
+
+    def is_kept(self, key: str, column: Column[Any]) -> bool:
+        """Whether rows that are there keep their value (versions are only counted)."""
+        is_key = column.primary_key or key in self.request.key
+        return is_key or column is self.mapper.version_id_col
 
     def native(
         self, column: Column[Any], key: str, role: _native.Role, **more: Any
     ) -> _native.Column:
         kind, processor = kind_of(column.type, self.dialect)
-        more.setdefault("table_key", column.key)
         return _native.Column(
             key,
             column.name,
             sql_name=self.render.column(column),
+            table_key=column.key,
             kind=kind,
             role=role,
             processor=processor,
@@ -185,27 +228,28 @@ class _Maker:
         """Columns for what a row leaves out: defaults of new rows, ``onupdate`` of others."""
         verb = self.request.verb
         for key, column in keys.items():
-            if verb == "upsert" and (
-                default := default_of(column, self.mapper, self.render)
-            ) not in ({}, {"omit": True}):
-                yield self.native(
-                    column, "", "default", instead_of=positions[key], drop_none=False, **default
-                )
-            is_key = column.primary_key or key in self.request.key
-            if verb == "delete" or is_key or _is_expression(self.values.get(key)):
-                continue
-            more = {"table_key": f"{column.key} (new)", "drop_none": False}
-            if key in self.values:
-                yield self.native(column, "", "update", default=self.values[key], **more)
-            elif column is self.mapper.version_id_col:
-                if verb == "update" and self.mapper.version_id_generator is not False:
+            if verb == "upsert" and not self.is_kept(key, column):
+                default = default_of(column, self.mapper, self.render)
+                if default not in ({}, {"omit": True}, {"omit": False}):
                     yield self.native(
-                        column, "", "update", default_call=next_version(self.mapper), **more
+                        column, "", "default", instead_of=positions[key], drop_none=False, **default
                     )
-            elif default := default_on_update(column, self.render):
+            if self.is_kept(key, column):
+                if verb == "update" and column is self.mapper.version_id_col:
+                    yield from self.next_version(column)
+            elif key in self.values:
+                if not _is_expression(self.values[key]):
+                    value = self.values[key]
+                    yield self.native(column, "", "update", default=value, drop_none=False)
+            elif verb != "delete" and (default := default_on_update(column, self.render)):
                 yield self.native(
-                    column, "", "update", instead_of=positions[key], **more, **default
+                    column, "", "update", instead_of=positions[key], drop_none=False, **default
                 )
+
+    def next_version(self, column: Column[Any]) -> Iterator[_native.Column]:
+        if self.mapper.version_id_generator is not False:
+            generate = next_version(self.mapper)
+            yield self.native(column, "", "update", default_call=generate, drop_none=False)
 
     def assignments(
         self, keys: Mapping[str, Column[Any]], positions: Mapping[str, int]
@@ -237,8 +281,7 @@ class _Maker:
             position
             for key, position in positions.items()
             if key not in names
-            and not keys[key].primary_key
-            and keys[key] is not self.mapper.version_id_col
+            and not self.is_kept(key, keys[key])
             and key not in self.values
             and (request.update is None or key in request.update)
         ]
@@ -251,15 +294,25 @@ class _Maker:
             "duplicates": request.duplicates,
         }
 
-    def needed(self, table: Table, columns: list[_native.Column]) -> Iterator[tuple[int, str]]:
-        """Columns that every row has to give; without a generated key a row is new."""
+    def needed(self, table: Table, columns: list[_native.Column]) -> Iterator[int]:
+        """What finds a row; without a generated key an upserted row is new."""
         generated = None if self.request.verb != "upsert" else table.autoincrement_column
         for position, column in enumerate(columns):
-            finds = column.role in {"key", "match"}
-            if finds and generated is not None and generated.name == column.name:
-                continue
-            if finds or column.key in self.inputs:
-                yield position, column.key
+            is_generated = generated is not None and generated.name == column.name
+            if column.role in {"key", "match"} and not is_generated:
+                yield position
+
+    def changed(self, keys: Mapping[str, Column[Any]]) -> Iterator[str]:
+        """What is set without being given."""
+        for key, column in keys.items():
+            versioned = self.request.verb == "update" and column is self.mapper.version_id_col
+            if key in self.values or column.onupdate is not None or versioned:
+                yield key
+
+
+def primary_key_of(mapper: Mapper[Any]) -> list[str]:
+    """The attributes of the primary key, in the order of its columns."""
+    return [mapper.get_property_by_column(column).key for column in mapper.primary_key]
 
 
 def _is_expression(value: Any) -> bool:
