@@ -18,6 +18,7 @@ mod error;
 mod gate;
 mod input;
 mod kind;
+mod mysql;
 mod output;
 mod plan;
 mod postgres;
@@ -31,6 +32,10 @@ mod _native {
     use crate::error::RowError;
     #[pymodule_export]
     use crate::input::source::Source;
+    #[pymodule_export]
+    use crate::mysql::sql::mysql_insert_sql;
+    #[pymodule_export]
+    use crate::mysql::writer::MysqlWriter;
     #[pymodule_export]
     use crate::output::Outcome;
     #[pymodule_export]

@@ -175,6 +175,27 @@ class PostgresConnection:
     def close(self) -> None: ...
 
 @final
+class MysqlWriter:
+    """Writes INSERT statements with their values in them."""
+
+    def __new__(
+        cls,
+        plan: Plan,
+        *,
+        generated: str | None,
+        returning: bool,
+        avoid: str | None = None,
+        plain_floats: bool = False,
+    ) -> MysqlWriter: ...
+    def insert(
+        self, slice: Slice, start: int, end: int, *, wanted: int, limit: int
+    ) -> tuple[bytes, int]: ...
+    def keys(self, slice: Slice, start: int, end: int, columns: Sequence[int]) -> bytes: ...
+    def run(self, slice: Slice, column: int, start: int) -> tuple[int, bool]: ...
+
+def mysql_insert_sql(plan: Plan) -> str: ...
+
+@final
 class PostgresWriter:
     """Encodes slices for a table as the catalog describes it."""
 

@@ -83,9 +83,15 @@ WAYS = (
                 ("postgresql", "psycopg"),
                 ("postgresql", "psycopg2"),
                 ("postgresql", "tokio-postgres"),
+                ("mysql", "mysqldb"),
+                ("mysql", "pymysql"),
+                ("mysql", "mysqlconnector"),
+                ("mariadb", "mysqldb"),
+                ("mariadb", "pymysql"),
+                ("mariadb", "mysqlconnector"),
             }
         ),
-        ("several tables", "not rendered", "no function", "no COPY"),
+        ("several tables", "not rendered", "no function", "no COPY", "charset"),
     ),
     Way(
         "executemany",

@@ -189,7 +189,7 @@ fn push_int(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
     }
     match value.extract::<i64>() {
         Ok(value) => values.push(value),
-        Err(_) => return Fast::Failed(out_of_range()),
+        Err(_) => return Fast::Other,
     }
     Fast::Taken
 }
@@ -383,12 +383,17 @@ fn push_native(
     if push_plain(value, builder)? {
         return Ok(());
     }
+    if value.is_instance_of::<PyInt>() {
+        return push_wide(plan, value, builder);
+    }
     let py = value.py();
     // NumPy's integers have the buffer protocol, by which a driver would store them as bytes.
-    if let Ok(index) = value.call_method0(intern!(py, "__index__"))
-        && push_plain(&index, builder)?
-    {
-        return Ok(());
+    if let Ok(index) = value.call_method0(intern!(py, "__index__")) {
+        return if push_plain(&index, builder)? {
+            Ok(())
+        } else {
+            push_wide(plan, &index, builder)
+        };
     }
     if let Some(adapt) = &plan.adapt {
         let adapted = adapt.bind(py).call1((value,)).map_err(|e| Refusal::raised(py, e))?;
@@ -398,6 +403,26 @@ fn push_native(
     }
     let kind = value.get_type().qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     Err(Refusal::because(format!("a value of type {kind} is not supported here")))
+}
+
+/// Pushes an integer of more than 64 bits, if the driver makes a decimal of it.
+fn push_wide(
+    plan: &Plan,
+    value: &Bound<'_, PyAny>,
+    builder: &mut SeriesBuilder,
+) -> Result<(), Refusal> {
+    let adapted = plan.adapt.as_ref().and_then(|adapt| adapt.bind(value.py()).call1((value,)).ok());
+    let mut text = Strings::default();
+    match adapted {
+        Some(adapted) if !adapted.is_instance_of::<PyInt>() => {
+            if !matches!(push_decimal(&mut text, &adapted), Fast::Taken) {
+                return Err(out_of_range());
+            }
+        }
+        _ => return Err(out_of_range()),
+    }
+    builder.push(Cell::Decimal(std::str::from_utf8(text.get(0)).unwrap_or_default()));
+    Ok(())
 }
 
 /// Pushes dates, times, UUIDs and decimals that stand in a column of another kind.
@@ -432,7 +457,8 @@ fn push_plain(value: &Bound<'_, PyAny>, builder: &mut SeriesBuilder) -> Result<b
     } else if let Ok(value) = value.cast::<PyBool>() {
         builder.push(Cell::Bool(value.is_true()));
     } else if value.is_instance_of::<PyInt>() {
-        builder.push(Cell::Int(value.extract().map_err(|_| out_of_range())?));
+        let Ok(value) = value.extract() else { return Ok(false) };
+        builder.push(Cell::Int(value));
     } else if let Ok(value) = value.cast::<PyFloat>() {
         builder.push(Cell::Float(value.value()));
     } else if let Ok(value) = value.cast::<PyString>() {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import plain, psycopg, psycopg2, pysqlite
+from . import mysqlconnector, mysqldb, plain, psycopg, psycopg2, pymysql, pysqlite
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -15,6 +15,12 @@ _BY_DRIVER = {
     ("sqlite", "pysqlite"): pysqlite,
     ("postgresql", "psycopg"): psycopg,
     ("postgresql", "psycopg2"): psycopg2,
+    ("mysql", "mysqldb"): mysqldb,
+    ("mysql", "pymysql"): pymysql,
+    ("mysql", "mysqlconnector"): mysqlconnector,
+    ("mariadb", "mysqldb"): mysqldb,
+    ("mariadb", "pymysql"): pymysql,
+    ("mariadb", "mysqlconnector"): mysqlconnector,
 }
 
 

@@ -98,7 +98,8 @@ def send(
     """
     native = plan.native.columns
     paramstyle = connection.dialect.paramstyle
-    sql = insert_sql(plan.native, [native[column] for column in columns], paramstyle)
+    nothing = "DEFAULT VALUES" if connection.dialect.supports_default_values else "() VALUES ()"
+    sql = insert_sql(plan.native, [native[column] for column in columns], paramstyle, nothing)
     connection.exec_driver_sql(sql, rows)
     return Sent(len(rows))
 
@@ -117,10 +118,14 @@ def repeated(
     return [tuple(row[i] for i, count in pairs for _ in count) for row in rows]
 
 
-def insert_sql(plan: Plan, columns: list[Column], paramstyle: str) -> str:
-    """``INSERT INTO t (a, b) VALUES (?, ?)`` in the driver's parameter style."""
+def insert_sql(
+    plan: Plan, columns: list[Column], paramstyle: str, nothing: str = "DEFAULT VALUES"
+) -> str:
+    """``INSERT INTO t (a, b) VALUES (?, ?)`` in the driver's parameter style; ``nothing`` is what
+    the database writes for a row without columns.
+    """
     if not columns:
-        return f"INSERT INTO {plan.sql_table} DEFAULT VALUES"
+        return f"INSERT INTO {plan.sql_table} {nothing}"
     marks = [column.value_sql(_mark(paramstyle, i)) for i, column in enumerate(columns, 1)]
     names = ", ".join(column.sql_name for column in columns)
     return f"INSERT INTO {plan.sql_table} ({names}) VALUES ({', '.join(marks)})"

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 BindProcessor: TypeAlias = "Callable[[Any], Any]"
 
 
+_Kinds: TypeAlias = "tuple[tuple[type[TypeEngine[Any]], Kind, Callable[[Any, Any], bool]], ...]"
+
+
 def _always(type_: Any, processor: Any) -> bool:
     return True
 
@@ -33,8 +36,22 @@ def _unprocessed(type_: Any, processor: Any) -> bool:
     return processor is None
 
 
+_MYSQL: _Kinds = (
+    (types.Enum, "dynamic", _always),
+    (types.Integer, "int", _unprocessed),
+    (types.Boolean, "bool", _always),
+    (types.Float, "float", _unprocessed),
+    (types.Numeric, "decimal", _unprocessed),
+    (types.String, "text", _unprocessed),
+    (types.LargeBinary, "bytes", _always),
+    (types.Uuid, "uuid", lambda type_, processor: type_.as_uuid),
+    (types.DateTime, "timestamp", _unprocessed),
+    (types.Date, "date", _unprocessed),
+    (types.Time, "time", _unprocessed),
+)
+
 #: Per backend, in order: a type, the kind of its values, and what has to hold for that.
-_KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], Kind, Callable[[Any, Any], bool]], ...]] = {
+_KINDS: dict[str, _Kinds] = {
     "sqlite": (
         (types.Enum, "dynamic", lambda type_, processor: True),
         (types.Integer, "int", lambda type_, processor: processor is None),
@@ -81,6 +98,7 @@ _KINDS: dict[str, tuple[tuple[type[TypeEngine[Any]], Kind, Callable[[Any, Any], 
         (types.Date, "date", _unprocessed),
         (types.Time, "time", lambda type_, processor: not type_.timezone and not processor),
     ),
+    **dict.fromkeys(("mysql", "mariadb"), _MYSQL),
 }
 
 
@@ -118,7 +136,7 @@ def _own_processor(
         text: BindProcessor = type_._make_bind_processor(None, serializer)
         return text
     if kind == "decimal":
-        return _rounded_float if dialect.driver == "psycopg" else _shortest_float
+        return _FLOATS_OF_DECIMALS.get(dialect.driver, processor)
     if kind == "text" and dialect.driver == "psycopg2":
         return _as_literal
     return processor
@@ -130,7 +148,7 @@ def _rounded_float(value: Any) -> Any:
 
 
 def _shortest_float(value: Any) -> Any:
-    """Other drivers write a float as the text that means it."""
+    """The driver writes a float as the text that means it."""
     return Decimal(repr(float(value))) if isinstance(value, float) else value
 
 
@@ -139,6 +157,13 @@ def _as_literal(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return format(Decimal(repr(float(value))), "f").removeprefix("-" if value == 0 else "")
     return value
+
+
+#: What a driver makes of a float in a decimal column; others send a double.
+_FLOATS_OF_DECIMALS: dict[str, BindProcessor] = {
+    "psycopg": _rounded_float,
+    "psycopg2": _shortest_float,
+}
 
 
 def _is_sqlalchemys(type_: TypeEngine[Any]) -> bool:

@@ -1,0 +1,330 @@
+"""What the carriers of MySQL's and MariaDB's drivers share: statements, transaction, values.
+
+A driver's own file gives a ``Driver``: what its connection and cursor tell, and nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import warnings
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from sqlalchemy import exc
+
+from .. import _native
+from . import mysql_errors, mysql_keys, statement
+from .mysql_errors import TRANSACTION, Frame, simple
+from .sent import Answer, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.engine import Connection, Dialect
+
+    from .._native import Slice, Source
+    from ..orm.mapping import InsertPlan
+
+#: Bytes of a statement: the server takes a tenth longer for as many rows in statements of 1 MiB.
+WANTED = 64 << 10
+
+#: Where ``Connection.info`` keeps the server's limit, which a connection has from its beginning.
+_INFO = "fastbulk_max_allowed_packet"
+
+
+class Driver(Protocol):
+    """What differs from driver to driver."""
+
+    #: A word in lower case that the driver acts upon wherever it stands in a statement.
+    avoid: str | None
+    #: It writes 1.0 and not 1.0e0, so that the server reads a decimal.
+    plain_floats: bool
+
+    def charset(self, connection: Any) -> str:
+        """The character set in which the driver's connection sends statements."""
+
+    def text(self, value: Any) -> str:
+        """The text that the driver sends for an object that has no form of its own.
+
+        Raises a DBAPI error for what it does not send.
+        """
+
+
+class Reply(NamedTuple):
+    """What a cursor says after an INSERT."""
+
+    answer: Answer
+    #: The key in the server's answer to the statement.
+    last_key: int | None
+    #: (level, code, message) each.
+    warnings: list[tuple[str, int, str]]
+
+
+# Facts
+
+
+def facts(connection: Connection, driver: Driver) -> dict[str, str]:
+    """What closes a road on this connection, by name, with the reason in words."""
+    charset = driver.charset(connection.connection.driver_connection)
+    if charset.lower() != "utf8mb4":
+        return {"charset": f"the connection's character set is {charset}, not utf8mb4"}
+    return {}
+
+
+def _max_allowed_packet(connection: Connection) -> int:
+    limit: int | None = connection.info.get(_INFO)
+    if limit is None:
+        options = {"no_parameters": True}
+        sql = "SELECT @@max_allowed_packet"
+        limit = int(connection.exec_driver_sql(sql, execution_options=options).scalar_one())
+        connection.info[_INFO] = limit
+    return limit
+
+
+# Statements
+
+
+def insert(
+    connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
+) -> Iterator[Sent]:
+    """Sends all rows; yields the outcome of each statement.
+
+    Parameters
+    ----------
+    connection
+        The connection of the call.
+    plan
+        What is inserted and given back.
+    source
+        The rows.
+    driver
+        What differs from driver to driver.
+    notes
+        Filled with the form of the statements.
+
+    Raises
+    ------
+    fastbulk._native.RowError
+        A value can't be sent, or a row is larger than the server lets through.
+    sqlalchemy.exc.DBAPIError
+        The database refused a row, with ``.row``, ``.column`` and ``.value``.
+    sqlalchemy.exc.InvalidRequestError
+        What is to come back can't be known.
+    """
+    part = source.next_slice()
+    if part is None:
+        return
+    work = Work.of(connection, plan, driver)
+    notes["statement"] = "INSERT..VALUES"
+    if work.keys is None and source.exhausted:
+        first = work.write(part, 0, len(part))
+        if first.end == len(part):
+            # One statement undoes itself, so that the common small call is no more than that.
+            yield work.send(part, first, in_frame=False)
+            return
+    with all_or_nothing(connection):
+        while part is not None:
+            yield from work.send_all(part)
+            part = source.next_slice()
+
+
+class Written(NamedTuple):
+    """The statement of some rows of a slice."""
+
+    sql: bytes
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a call needs for each of its statements."""
+
+    connection: Connection
+    plan: InsertPlan
+    driver: Driver
+    writer: _native.MysqlWriter
+    #: How returned rows are found, where INSERT..RETURNING does not give them.
+    keys: mysql_keys.Keys | None
+
+    @classmethod
+    def of(cls, connection: Connection, plan: InsertPlan, driver: Driver) -> Work:
+        """The work of a call that inserts by this plan."""
+        returns = bool(connection.dialect.insert_returning)
+        generated = plan.table.autoincrement_column
+        writer = _native.MysqlWriter(
+            plan.native,
+            generated=None if generated is None else generated.name,
+            returning=returns,
+            avoid=driver.avoid,
+            plain_floats=driver.plain_floats,
+        )
+        reads_back = plan.returning is not None and not returns
+        keys = mysql_keys.Keys(connection, plan, writer) if reads_back else None
+        return cls(connection, plan, driver, writer, keys)
+
+    @cached_property
+    def limit(self) -> int:
+        """Bytes that a statement may have: its packet has one more."""
+        return _max_allowed_packet(self.connection) - 1
+
+    def write(self, part: Slice, start: int, end: int) -> Written:
+        """The statement of these rows, or of the first of them that fill one."""
+        try:
+            sql, stop = self.writer.insert(part, start, end, wanted=WANTED, limit=self.limit)
+        except _native.RowError as error:
+            row, key, value, reason, cause = error.args
+            dbapi: Any = self.connection.dialect.loaded_dbapi
+            # As the server would refuse the one, and the drivers the other.
+            too_large = isinstance(cause, OverflowError)
+            cause = (dbapi.OperationalError if too_large else dbapi.ProgrammingError)(reason)
+            raise _native.RowError(row, key, value, reason, cause) from error
+        return Written(sql, start, stop)
+
+    def send_all(self, part: Slice) -> Iterator[Sent]:
+        """Sends a slice, in as many statements as it fills."""
+        if self.keys is not None:
+            yield from self.keys.send_all(self, part)
+            return
+        start = 0
+        while start < len(part):
+            written = self.write(part, start, len(part))
+            yield self.send(part, written, in_frame=True)
+            start = written.end
+
+    def send(self, part: Slice, written: Written, *, in_frame: bool) -> Sent:
+        """Sends a statement; gives what it returned."""
+        answer = self.execute(part, written, in_frame=in_frame).answer
+        if self.plan.returning is not None and len(answer.rows) != written.end - written.start:
+            raise exc.InvalidRequestError(
+                "INSERT..RETURNING gave back another number of rows than were sent, "
+                "so the rows can't be matched"
+            )
+        return Sent(answer.rowcount, answer.rows, answer.type_codes)
+
+    def execute(self, part: Slice, written: Written, *, in_frame: bool) -> Reply:
+        """Sends a statement; warns of what the server bent, and explains what it refused."""
+        try:
+            reply = self._run(written)
+        except exc.DBAPIError as error:
+            frame = Frame.savepoint() if in_frame else _frame(self.connection)
+            mysql_errors.explain(
+                error, self.connection, self.plan, part, written.start, written.end, frame,
+                lambda start, end: self._run(self.write(part, start, end)),
+            )  # fmt: skip
+            raise
+        if reply.warnings:
+            _warn(reply.warnings, part.first_row + written.start)
+        return reply
+
+    def _run(self, written: Written) -> Reply:
+        rows = written.end - written.start
+        shown = f"INSERT INTO {self.plan.native.sql_table} /* VALUES, {rows} rows */"
+
+        def work(cursor: Any) -> Reply:
+            cursor.execute(written.sql)
+            reply = Reply(Answer.of(cursor), cursor.lastrowid, [])
+            if cursor.warning_count:
+                cursor.execute("SHOW WARNINGS")
+                reply.warnings.extend(cursor.fetchall())
+            return reply
+
+        return statement.run(self.connection, shown, work)
+
+
+def _warn(found: list[tuple[str, int, str]], first_row: int) -> None:
+    """Says what the server changed in the rows, which the drivers keep to themselves."""
+    messages = [message for level, code, message in found if level != "Note"]
+    if messages:
+        more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+        message = mysql_errors.in_input(messages[0], first_row)
+        warnings.warn(f"the server changed what it stores: {message}{more}", exc.SAWarning, 4)
+
+
+# The transaction
+
+
+def _frame(connection: Connection) -> Frame:
+    """A savepoint in the caller's transaction, or a transaction where there is none."""
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    savepoint = Frame.savepoint()
+    commits = connection.dialect.detect_autocommit_setting(driver)
+    return savepoint if not commits or _holds(connection, savepoint) else TRANSACTION
+
+
+def _holds(connection: Connection, savepoint: Frame) -> bool:
+    """Whether the caller began a transaction on a connection that commits by itself: without one
+    the server forgets a savepoint at once.
+    """
+    simple(connection, savepoint.begin)
+    try:
+        simple(connection, savepoint.end)
+    except exc.DBAPIError:
+        return False
+    return True
+
+
+@contextmanager
+def all_or_nothing(connection: Connection) -> Iterator[None]:
+    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    frame = _frame(connection)
+    simple(connection, frame.begin)
+    try:
+        yield
+        simple(connection, frame.end)
+    except BaseException:
+        # A deadlock ends the transaction and with it the savepoint: what failed first is reported.
+        if not connection.invalidated and not connection.closed:
+            with suppress(exc.DBAPIError):
+                simple(connection, frame.undo)
+        raise
+
+
+# Values
+
+
+def adapt(dialect: Dialect, driver: Driver) -> Callable[[Any], Any]:
+    """The driver's own form of objects that native code does not know."""
+
+    def convert(value: Any) -> Any:
+        exact = exact_class(value)
+        return driver.text(value) if exact is None else exact
+
+    return convert
+
+
+def exact_class(value: Any) -> Any:
+    """A date, time or number as one of the exact class, which native code knows; a time zone is
+    dropped, as drivers do. None for anything else.
+    """
+    match value:
+        case int():
+            return decimal.Decimal(value)
+        case datetime.datetime():
+            day = value.year, value.month, value.day
+            return datetime.datetime(
+                *day, value.hour, value.minute, value.second, value.microsecond
+            )
+        case datetime.date():
+            return datetime.date(value.year, value.month, value.day)
+        case datetime.time():
+            return datetime.time(value.hour, value.minute, value.second, value.microsecond)
+        case datetime.timedelta():
+            return interval(value)
+        case decimal.Decimal():
+            return decimal.Decimal(value)
+    return None
+
+
+def interval(value: datetime.timedelta) -> str:
+    """``-838:59:59.000001``, a TIME."""
+    sign = "-" if value < datetime.timedelta() else ""
+    value = abs(value)
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{value.microseconds:06}" if value.microseconds else ""
+    return f"{sign}{value.days * 24 + hours:02}:{minutes:02}:{seconds:02}{fraction}"

@@ -1,0 +1,76 @@
+"""PyMySQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import _native
+from . import mysql, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.engine import Connection, Dialect
+
+    from .._native import Plan, Source
+    from ..orm.mapping import InsertPlan
+    from .sent import Sent
+
+
+class _Driver:
+    """What PyMySQL's connection tells."""
+
+    avoid: str | None = None
+    plain_floats = False
+
+    def charset(self, connection: Any) -> str:
+        charset: str = connection.charset
+        return charset
+
+    def text(self, value: Any) -> str:
+        from pymysql import ProgrammingError
+
+        if isinstance(value, (list, tuple, set, frozenset)):
+            # The driver writes (1) for [1], and so stores a number.
+            raise ProgrammingError(f"a {type(value).__name__} can not be used as parameter")
+        if isinstance(value, dict):
+            raise TypeError("dict can not be used as parameter")
+        return str(value)
+
+
+_DRIVER = _Driver()
+
+
+def facts(connection: Connection) -> dict[str, str]:
+    """What closes a road on this connection, by name, with the reason in words."""
+    return mysql.facts(connection, _DRIVER)
+
+
+def adapt(dialect: Dialect) -> Callable[[Any], Any]:
+    """The driver's own form of objects that native code does not know."""
+    return mysql.adapt(dialect, _DRIVER)
+
+
+def example_sql(plan: Plan) -> str:
+    """The statement for one row that gives all columns."""
+    return _native.mysql_insert_sql(plan)
+
+
+def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
+    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    return mysql.all_or_nothing(connection)
+
+
+def native(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[Sent]:
+    """Sends all rows natively; see :func:`fastbulk.carriers.mysql.insert`."""
+    return mysql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def executemany(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[plain.Sent]:
+    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
+    return plain.executemany(connection, plan, source, notes, all_or_nothing)
