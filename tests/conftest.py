@@ -31,10 +31,16 @@ if TYPE_CHECKING:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that depends on a backend runs on every one, or on those that its mark names."""
+    """A test that depends on a backend runs on every one, or on those that its marks name."""
     if "backend" in metafunc.fixturenames:
-        mark = metafunc.definition.get_closest_marker("only")
-        names = [name for name in BACKENDS if mark is None or name.split("-")[0] in mark.args]
+        only = metafunc.definition.get_closest_marker("only")
+        without = metafunc.definition.get_closest_marker("without")
+        names = [
+            name
+            for name, backend in BACKENDS.items()
+            if (backend.whole if only is None else name.split("-")[0] in only.args)
+            and (without is None or name.split("-")[0] not in without.args)
+        ]
         # A connection of our own is for those who have no Session.
         if "session" in metafunc.fixturenames:
             names = [name for name in names if not BACKENDS[name].own_connection]
@@ -70,6 +76,27 @@ def postgres() -> Iterator[servers.Server]:
                 database=f"fastbulk_{name}",
             )
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[servers.Server]:
+    """A MariaDB server, in which each test empties the databases that it uses."""
+    with servers.mariadb() as server:
+        with_databases(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[servers.Server]:
+    """A MySQL server, in which each test empties the databases that it uses."""
+    with servers.mysql() as server:
+        with_databases(server)
+        yield server
+
+
+def with_databases(server: servers.Server) -> None:
+    for name in ("ours", "theirs"):
+        server.execute(f"CREATE DATABASE fastbulk_{name}", user=servers.USER)
 
 
 @pytest.fixture

@@ -19,12 +19,15 @@ from sqlalchemy import (
     Column,
     Integer,
     QueuePool,
+    String,
     create_engine,
     event,
     exc,
     insert,
     inspect,
+    select,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, declarative_base, mapped_column
 
 import fastbulk
@@ -64,6 +67,8 @@ class Backend:
     key: str = "INTEGER PRIMARY KEY"
     #: fastbulk is given the Engine, for a connection of its own.
     own_connection: bool = False
+    #: Tests without a mark run on it.
+    whole: bool = True
 
 
 def sqlite_memory(folder: Path, name: str) -> Engine:
@@ -149,6 +154,55 @@ def postgresql_contents(connection: Connection) -> dict[str, Any]:
     return contents
 
 
+@compiles(String, "mysql", "mariadb")
+def with_length(type_: Any, compiler: Any, **_: Any) -> str:
+    """Most tests say no length, without which these servers have no such column."""
+    if type_.length is None:
+        type_ = String(255, type_.collation)
+    return str(compiler.visit_VARCHAR(type_))
+
+
+def mysql(driver: str) -> Callable[[Server, str], Engine]:
+    def engine(server: Server, name: str) -> Engine:
+        engine = create_engine(server.url(driver, f"fastbulk_{name}", socket=True))
+        with engine.begin() as connection:
+            empty(connection)
+        return engine
+
+    return engine
+
+
+def empty(connection: Connection) -> None:
+    """Drops all tables and views, which is much faster than a new database."""
+    found = connection.exec_driver_sql(
+        "SELECT table_name, table_type FROM information_schema.tables "
+        "WHERE table_schema = DATABASE()"
+    ).all()
+    connection.exec_driver_sql("SET foreign_key_checks = 0")
+    connection = connection.execution_options(no_parameters=True)
+    for table, kind in found:
+        kind = "VIEW" if kind == "VIEW" else "TABLE"
+        connection.exec_driver_sql(f"DROP {kind} {backquoted(table)}")
+    connection.exec_driver_sql("SET foreign_key_checks = 1")
+
+
+def mysql_contents(connection: Connection) -> dict[str, Any]:
+    """All rows of all tables in the order of their keys."""
+    connection = connection.execution_options(no_parameters=True)
+    tables = connection.exec_driver_sql(
+        "SELECT table_name FROM information_schema.tables "
+        "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY 1"
+    )
+    return {
+        table: connection.exec_driver_sql(f"SELECT * FROM {backquoted(table)}").all()
+        for table in tables.scalars().all()
+    }
+
+
+def backquoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -169,6 +223,17 @@ BACKENDS = {
         "SERIAL PRIMARY KEY",
         own_connection=True,
     ),
+    **{
+        f"{server}-{driver}": Backend(
+            mysql(driver),
+            mysql_contents,
+            server,
+            "INTEGER AUTO_INCREMENT PRIMARY KEY",
+            whole=(server, driver) in {("mariadb", "mysqldb"), ("mysql", "pymysql")},
+        )
+        for server in ("mariadb", "mysql")
+        for driver in ("mysqldb", "pymysql", "mysqlconnector")
+    },
 }
 #: SQLite that fastbulk can't reach, unless Python loads extensions.
 BEFORE_IMPORT = Backend(sqlite_before_import, sqlite_contents)
@@ -277,6 +342,8 @@ class Oracle:
         statement = statement.options(*options)
         given = {**(execution_options or {}), "render_nulls": render_nulls}
         with Session(self.theirs) as session, session.begin():
+            if returning is not None and not self.theirs.dialect.insert_executemany_returning:
+                return by_keys(session, model, rows, entities, given, options)
             if not rows:  # SQLAlchemy would insert one row of defaults
                 assert returning is None
                 return None
@@ -290,6 +357,40 @@ def needs_session(returning: Any) -> bool:
 
 #: The fixture `oracle`, by which a test makes its tables.
 WithTables: TypeAlias = "Callable[[Any], Oracle]"
+
+
+def by_keys(
+    session: Session,
+    model: Any,
+    rows: list[dict[str, Any]],
+    entities: list[Any],
+    execution_options: dict[str, Any],
+    options: Any,
+) -> list[Any]:
+    """What RETURNING would give, where SQLAlchemy has none: each row is inserted alone, known by
+    its new key, and selected.
+    """
+    keys = inspect(model).primary_key
+    known = set(session.execute(select(*keys)))
+    statement = insert(model)
+    order = []
+    for row in rows:
+        session.execute(statement, [row], execution_options=execution_options)
+        (new,) = set(session.execute(select(*keys))) - known
+        order.append(new)
+        known.add(new)
+    found: list[Any] = []
+    hold = []
+    for key in order:
+        where = [column == value for column, value in zip(keys, key, strict=True)]
+        query = select(*entities).select_from(model.__table__).where(*where).options(*options)
+        result = session.execute(query, execution_options=execution_options)
+        rows_of_key = result.all()
+        hold.append(rows_of_key)
+        # A select numbers a name that stands there twice.
+        found = found or [[key.removesuffix("_1") for key in list(result.keys())]]
+        found.append(tuple(with_type(value) for value in rows_of_key[0]))
+    return found
 
 
 def short(outcome: Any) -> str:

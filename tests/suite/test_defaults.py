@@ -228,6 +228,7 @@ def test_a_sql_expression(oracle: WithTables, expression: Any) -> None:
     check(oracle, default=expression)
 
 
+@pytest.mark.without("mariadb", "mysql")  # they have no such function
 def test_a_sql_expression_that_has_no_literal_form_goes_by_sqlalchemy(session: Session) -> None:
     Thing = model(value=Column(JSON, default=func.json(bindparam("b", [1], type_=JSON))))
     Thing.metadata.create_all(session.connection())
@@ -269,7 +270,7 @@ def test_a_server_default_that_the_mapping_does_not_know(
 ) -> None:
     Thing = model(value=Column(String), other=Column(Integer))
     databases.execute(
-        f"CREATE TABLE thing (id {databases.backend.key}, {column} VARCHAR DEFAULT 'server', "
+        f"CREATE TABLE thing (id {databases.backend.key}, {column} VARCHAR(20) DEFAULT 'server', "
         "other INT)"
     )
     databases.check(Thing, GIVEN, returning=[Thing.id, Thing.value])
@@ -280,7 +281,7 @@ def test_a_server_default_under_a_table_name_of_another_case(
 ) -> None:
     Thing = model(table="thing", value=Column(String), other=Column(Integer))
     databases.execute(
-        f"CREATE TABLE THING (id {databases.backend.key}, value VARCHAR DEFAULT 'server', "
+        f"CREATE TABLE THING (id {databases.backend.key}, value VARCHAR(20) DEFAULT 'server', "
         "other INT)"
     )
     databases.check(Thing, GIVEN)
@@ -341,6 +342,7 @@ def test_a_primary_key_with_a_python_default(oracle: WithTables) -> None:
     assert databases.contents(databases.ours) == databases.contents(databases.theirs)
 
 
+@pytest.mark.without("mysql")  # a key that nobody knows
 def test_a_primary_key_with_a_sql_default(oracle: WithTables) -> None:
     Thing = model(id=Column(String, primary_key=True, default=func.lower("A")))
     oracle(Thing).check(Thing, [{}, {"id": "b"}], returning=Thing.id)
@@ -350,7 +352,7 @@ def test_an_insert_sentinel_stays_empty(session: Session) -> None:
     Thing = model(id=Column(String, primary_key=True), mark=insert_sentinel())
     Thing.metadata.create_all(session.connection())
     fastbulk.insert(session, Thing, [{"id": "b"}, {"id": "a"}], returning=Thing.id)
-    assert session.execute(text("SELECT id, mark FROM thing")).all() == [("b", None), ("a", None)]
+    assert set(session.execute(text("SELECT id, mark FROM thing"))) == {("b", None), ("a", None)}
 
 
 def test_a_version_counter_begins_anew_whatever_the_row_says(oracle: WithTables) -> None:
@@ -397,4 +399,4 @@ def test_a_foreign_key_to_a_column_of_another_type(oracle: WithTables) -> None:
 
 def test_a_required_column_without_default(oracle: WithTables) -> None:
     error = check(oracle, nullable=False, rows=[{"value": "x"}, {}])
-    assert isinstance(error, exc.IntegrityError)
+    assert isinstance(error, (exc.IntegrityError, exc.OperationalError))

@@ -29,6 +29,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     Uuid,
+    column,
     exc,
     func,
     insert,
@@ -79,13 +80,25 @@ def refused(
     return error
 
 
+def one_more(i: int) -> int:
+    return i + 1
+
+
+def of_check(session: Session) -> type[exc.StatementError]:
+    """The class of a failed check, whose number some drivers don't know."""
+    unknown = session.get_bind().driver in {"mysqldb", "pymysql"}
+    return exc.OperationalError if unknown else exc.IntegrityError
+
+
 @pytest.mark.parametrize(("count", "at"), SIZES)
 def test_not_null(session: Session, count: int, at: int) -> None:
     Thing = model(name=Column(String, nullable=False), size=Column(Integer))
     rows = rows_with({"name": None}, count=count, at=at, name=str, size=int)
-    error = refused(session, Thing, rows)
+    # PyMySQL does not know the number of an absent value's error.
+    unknown = session.get_bind().driver == "pymysql"
+    error = refused(session, Thing, rows, exc.OperationalError if unknown else exc.IntegrityError)
     assert place(error) == (at, "name", None)
-    assert re.search("name.*not.null|not.null.*name", str(error.orig), re.IGNORECASE)
+    assert re.search("name.*not.null|not.null.*name|name.*default", str(error.orig), re.IGNORECASE)
 
 
 @pytest.mark.parametrize(("count", "at"), SIZES[1:])
@@ -110,18 +123,19 @@ def test_unique_over_several_columns(
 @pytest.mark.parametrize(("count", "at"), SIZES[1:])
 def test_a_primary_key_given_twice(session: Session, count: int, at: int) -> None:
     Thing = model(name=Column(String))
-    error = refused(session, Thing, rows_with({"id": 0}, count=count, at=at, id=int, name=str))
-    assert place(error) == (at, "id", 0)
+    error = refused(session, Thing, rows_with({"id": 1}, count=count, at=at, id=one_more, name=str))
+    assert place(error) == (at, "id", 1)
 
 
 def test_a_primary_key_that_stands_in_the_table_already(session: Session) -> None:
     Thing = model(name=Column(String))
     Thing.metadata.create_all(session.connection())
     session.execute(insert(Thing), [{"id": 500}])
-    error = refused(session, Thing, [{"id": i} for i in range(1_000)])
-    assert place(error) == (500, "id", 500)
+    error = refused(session, Thing, [{"id": i} for i in range(1, 1_000)])
+    assert place(error) == (499, "id", 500)
 
 
+@pytest.mark.without("mariadb", "mysql")
 def test_a_unique_expression_index(session: Session, engine: Engine) -> None:
     Thing = model(name=Column(String))
     Thing.metadata.create_all(engine)
@@ -145,21 +159,24 @@ def test_check_of_one_column(session: Session, count: int, at: int, name: str | 
         size=Column(Integer), args=(CheckConstraint("size >= 0", name=name),), other=Column(Integer)
     )
     rows = rows_with({"size": -7}, count=count, at=at, size=int, other=int)
-    error = refused(session, Thing, rows)
+    error = refused(session, Thing, rows, of_check(session))
     assert place(error) == (at, "size", -7)
 
 
 def test_check_of_several_columns(session: Session) -> None:
-    check = CheckConstraint('low <= "High"', name="ordered")
+    check = CheckConstraint(column("low") <= column("High"), name="ordered")
     Thing = model(low=Column(Integer), high=Column("High", Integer), args=(check,))
-    error = refused(session, Thing, [{"low": 1, "high": 2}, {"low": 3, "high": 2}])
+    error = refused(
+        session, Thing, [{"low": 1, "high": 2}, {"low": 3, "high": 2}], of_check(session)
+    )
     assert error.row == 1
     assert dict(zip(error.column, error.value, strict=True)) == {"low": 3, "high": 2}
 
 
 def test_check_that_belongs_to_a_column(session: Session) -> None:
     Thing = model(size=Column(Integer, CheckConstraint("size >= 0")))
-    assert place(refused(session, Thing, [{"size": 1}, {"size": -1}])) == (1, "size", -1)
+    error = refused(session, Thing, [{"size": 1}, {"size": -1}], of_check(session))
+    assert place(error) == (1, "size", -1)
 
 
 @pytest.mark.only("sqlite")
@@ -218,6 +235,7 @@ def test_foreign_key_over_several_columns(session: Session) -> None:
     assert dict(zip(error.column, error.value, strict=True)) == {"parent_a": 2, "parent_b": 1}
 
 
+@pytest.mark.without("mariadb", "mysql")
 def test_a_deferred_foreign_key_fails_at_commit(engine: Engine) -> None:
     _, Country, Child = family(deferrable=True, initially="DEFERRED")
     Child.metadata.create_all(engine)
@@ -322,10 +340,10 @@ def test_rows_before_a_row_that_cannot_be_read_are_not_kept(session: Session) ->
 
 
 def test_the_message_shortens_a_long_value(session: Session) -> None:
-    Thing = model(name=Column(String, unique=True))
-    error = refused(session, Thing, [{"name": "x" * 10_000}] * 2)
-    assert error.value == "x" * 10_000
-    assert len(str(error)) - len(str(error.orig)) < 1_000
+    Thing = model(name=Column(String(750), unique=True))
+    error = refused(session, Thing, [{"name": "x" * 750}] * 2)
+    assert error.value == "x" * 750
+    assert len(str(error)) - len(str(error.orig)) < 600
 
 
 @pytest.mark.only("sqlite")

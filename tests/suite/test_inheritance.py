@@ -41,6 +41,7 @@ def test_single_table_base_class(oracle: WithTables) -> None:
     oracle(Person).check(Person, rows, returning=[Person.id, Person.kind])
 
 
+@pytest.mark.without("mysql")  # its oracle selects rows of the subclass only
 def test_single_table_subclass(oracle: WithTables) -> None:
     Person, Boss = single()
     rows = [{"name": "a"}, {"budget": 3}, {}, {"kind": "person"}]
@@ -144,6 +145,7 @@ def test_joined_tables_subclass_goes_by_sqlalchemy(oracle: WithTables, form: For
     oracle(Person).check(Boss, rows, form=form, road="sqlalchemy")
 
 
+@pytest.mark.without("mysql")  # SQLAlchemy returns none there
 def test_joined_tables_return_entities_in_order(session: Session) -> None:
     Person, Boss = joined()
     Person.metadata.create_all(session.connection())
@@ -161,11 +163,12 @@ def test_joined_tables_are_all_or_nothing(session: Session) -> None:
     Person, Boss = joined()
     Person.metadata.create_all(session.connection())
     fastbulk.insert(session, Boss, [{"budget": 1}])
-    with pytest.raises(exc.IntegrityError):
+    with pytest.raises((exc.IntegrityError, exc.OperationalError)):
         fastbulk.insert(session, Boss, [{"budget": 1}, {"name": "b"}])
     assert len(session.scalars(select(Person)).all()) == 1
 
 
+@pytest.mark.without("mysql")
 def test_joined_tables_through_a_connection(engine: Engine) -> None:
     Person, Boss = joined()
     Person.metadata.create_all(engine)

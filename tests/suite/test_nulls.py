@@ -39,7 +39,7 @@ def thing() -> Any:
         evaluated=Column(String().evaluates_none(), server_default="server"),
         json=Column(JSON),
         json_or_null=Column(JSON(none_as_null=True)),
-        json_default=Column(JSON, default={"a": 1}, server_default='"server"'),
+        json_default=Column(JSON, default={"a": 1}, server_default=text("('\"server\"')")),
         marked=Column(Marked),
         marked_default=Column(Marked, default="default"),
         late=Column(Integer),

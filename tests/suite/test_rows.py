@@ -280,7 +280,7 @@ def test_an_attribute_added_to_the_class_later_is_known(session: Session) -> Non
     Thing.metadata.create_all(session.connection())
     fastbulk.insert(session, Thing, [{"name": "Ann"}])
     Thing.late = Column(String)
-    session.connection().exec_driver_sql("ALTER TABLE thing ADD COLUMN late VARCHAR")
+    session.connection().exec_driver_sql("ALTER TABLE thing ADD COLUMN late VARCHAR(20)")
     fastbulk.insert(session, Thing, [{"name": "Bob", "late": "x"}])
     session.execute(insert(Thing), [{"name": "Cid", "late": "x"}])
     assert session.scalars(select(Thing.late)).all() == [None, "x", "x"]
