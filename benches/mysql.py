@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
-import MySQLdb
+import MySQLdb  # type: ignore[import-untyped]
 from harness import Case, Contender, Goal, Report, judge, measure, show_times, show_verdicts
 from sqlalchemy import Engine, String, create_engine, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column

@@ -362,7 +362,7 @@ WithTables: TypeAlias = "Callable[[Any], Oracle]"
 def by_keys(
     session: Session,
     model: Any,
-    rows: list[dict[str, Any]],
+    rows: Sequence[Any],
     entities: list[Any],
     execution_options: dict[str, Any],
     options: Any,

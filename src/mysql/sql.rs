@@ -13,7 +13,7 @@ use crate::values::Series;
 
 /// `INSERT INTO t (a, b) VALUES (%s, %s)`: the statement of a row that gives all columns.
 #[pyfunction]
-pub fn mysql_insert_sql(plan: PyRef<'_, Plan>) -> String {
+pub fn mysql_insert_sql(plan: &Plan) -> String {
     let columns = || plan.columns.iter().map(Py::get);
     let names: Vec<_> = columns().map(|column| column.sql_name.as_str()).collect();
     let values: Vec<_> = columns().map(|column| column.value_sql("%s")).collect();

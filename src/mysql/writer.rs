@@ -6,7 +6,7 @@ use pyo3::types::PyBytes;
 
 use super::sql::{Insert, Refusal, Size};
 use super::text::Style;
-use crate::error::{Error, Result};
+use crate::error::{BadValue, Error, Result};
 use crate::output;
 use crate::plan::Plan;
 use crate::slice::Slice;
@@ -78,7 +78,8 @@ impl MysqlWriter {
 
     /// The first row from `start` on that differs from it in whether it gives that column, and
     /// whether it does.
-    fn run(&self, slice: &Slice, column: usize, start: usize) -> (usize, bool) {
+    #[staticmethod]
+    fn run(slice: &Slice, column: usize, start: usize) -> (usize, bool) {
         let series = &slice.columns[column];
         let given = series.is_given(start);
         let end = (start..slice.rows).find(|&row| series.is_given(row) != given);
@@ -106,12 +107,12 @@ impl MysqlWriter {
                 (row, column, reason.clone(), PyOverflowError::new_err(reason))
             }
         };
-        Error::Row {
+        Error::Row(Box::new(BadValue {
             row: slice.first_row + row,
             key: self.plan.get().column(column).key.clone(),
             value: output::to_python(py, slice.columns[column].get(row)).ok().map(Bound::unbind),
             reason,
             cause: Some(cause),
-        }
+        }))
     }
 }

@@ -8,13 +8,18 @@ import enum
 import uuid
 import warnings
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Column, Integer, TypeDecorator, event, exc, func, types
 from sqlalchemy.dialects import mysql
 
 from oracle import error_of, model, place
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from oracle import Oracle
 
 pytestmark = [
     pytest.mark.only("mariadb", "mysql"),
@@ -60,7 +65,7 @@ class Doubled(TypeDecorator[int]):
     impl = Integer
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: int | None, dialect: Any) -> int | None:
         return None if value is None else value * 2
 
 
@@ -68,10 +73,10 @@ class Lowered(TypeDecorator[str]):
     impl = types.String
     cache_ok = True
 
-    def bind_expression(self, bindvalue):
+    def bind_expression(self, bindvalue: Any) -> Any:
         return func.lower(bindvalue)
 
-    def column_expression(self, column):
+    def column_expression(self, column: Any) -> Any:
         return func.upper(column)
 
 
@@ -80,13 +85,13 @@ class Shape(types.UserDefinedType[str]):
 
     cache_ok = True
 
-    def get_col_spec(self, **_):
+    def get_col_spec(self, **_: Any) -> str:
         return "GEOMETRY"
 
-    def bind_expression(self, bindvalue):
+    def bind_expression(self, bindvalue: Any) -> Any:
         return func.ST_GeomFromText(bindvalue, type_=self)
 
-    def column_expression(self, column):
+    def column_expression(self, column: Any) -> Any:
         return func.ST_AsText(column, type_=types.String())
 
 
@@ -95,10 +100,10 @@ class Address(types.UserDefinedType[str]):
 
     cache_ok = True
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.name = name
 
-    def get_col_spec(self, **_):
+    def get_col_spec(self, **_: Any) -> str:
         return self.name
 
 
@@ -193,7 +198,7 @@ def thing(value_type: Any) -> Any:
     return model(value=Column(value_type, nullable=True), other=Column(Integer))
 
 
-def check(databases, value_type, values):
+def check(databases: Oracle, value_type: Any, values: list[Any]) -> None:
     """Few and many rows, returned and not."""
     Thing = thing(value_type)
     databases.create(Thing)
@@ -208,7 +213,7 @@ def check(databases, value_type, values):
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_values_of_a_type(databases, name):
+def test_values_of_a_type(databases: Oracle, name: str) -> None:
     if (name, databases.ours.dialect.name, databases.ours.driver) in NOT_BY_SQLALCHEMY:
         pytest.skip("SQLAlchemy's dialect can't")
     check(databases, *SAMPLES[name])
@@ -216,18 +221,18 @@ def test_values_of_a_type(databases, name):
 
 @pytest.mark.only("mariadb")
 @pytest.mark.parametrize("name", OF_MARIADB)
-def test_values_of_a_type_of_mariadb(databases, name):
+def test_values_of_a_type_of_mariadb(databases: Oracle, name: str) -> None:
     check(databases, *OF_MARIADB[name])
 
 
-def test_a_set_that_is_read_as_bits(databases):
+def test_a_set_that_is_read_as_bits(databases: Oracle) -> None:
     """What it is read by has a parameter, which RETURNING can't have."""
     Thing = thing(mysql.SET("a", "b", retrieve_as_bitwise=True))
     databases.create(Thing)
     databases.check(Thing, [{"value": {"a"}}, {"value": {"a", "b"}}, {"value": set()}] * 20)
 
 
-def test_spans_in_a_time(databases):
+def test_spans_in_a_time(databases: Oracle) -> None:
     """SQLAlchemy reads none of more than a day, and Connector/Python writes fractions wrong."""
     Thing = thing(mysql.TIME(fsp=6))
     databases.create(Thing)
@@ -272,31 +277,32 @@ WRONG: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("value_type", "value"), WRONG, ids=lambda wrong: repr(wrong)[:30])
-def test_values_that_a_type_refuses(databases, value_type, value):
+def test_values_that_a_type_refuses(databases: Oracle, value_type: Any, value: Any) -> None:
     Thing = thing(value_type)
     databases.create(Thing)
     error = databases.check(Thing, [{"other": 1}, {"other": 1, "value": value}, {"other": 2}])
     assert isinstance(error, exc.StatementError)
-    assert error.row == 1
+    assert place(error)[0] == 1
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("value_type", [types.Double(), types.Numeric(10, 2), types.String()])
-def test_numbers_that_are_none_are_refused(databases, value_type, value):
+def test_numbers_that_are_none_are_refused(
+    databases: Oracle, value_type: Any, value: float
+) -> None:
     """Connector/Python would store NULL for one of them."""
     Thing = thing(value_type)
     databases.create(Thing)
-    rows = [{"other": i} for i in range(50)]
+    rows: list[dict[str, Any]] = [{"other": i} for i in range(50)]
     rows[30]["value"] = value
     error = error_of(lambda: databases.by_fastbulk(Thing, rows))
     assert type(error) is exc.ProgrammingError
-    assert error.row == 30
-    assert error.column == "value"
+    assert place(error)[:2] == (30, "value")
     assert databases.contents()["thing"] == []
 
 
 @pytest.mark.parametrize("value", [D("NaN"), D("Infinity"), D("sNaN")])
-def test_decimals_that_are_no_numbers_are_refused(databases, value):
+def test_decimals_that_are_no_numbers_are_refused(databases: Oracle, value: D) -> None:
     Thing = thing(types.Numeric(10, 2))
     databases.create(Thing)
     error = error_of(lambda: databases.by_fastbulk(Thing, [{}, {"value": value}]))
@@ -330,7 +336,9 @@ MAPPED: dict[str, tuple[Any, list[Any]]] = {
 
 @pytest.mark.parametrize("sql_mode", ["STRICT_ALL_TABLES", "", "NO_BACKSLASH_ESCAPES,ANSI_QUOTES"])
 @pytest.mark.parametrize("name", MAPPED)
-def test_a_column_of_another_type_than_the_mapped_one(databases, name, sql_mode):
+def test_a_column_of_another_type_than_the_mapped_one(
+    databases: Oracle, name: str, sql_mode: str
+) -> None:
     """The value that SQLAlchemy stores there by the same driver, or an error as it has one."""
     for engine in (databases.ours, databases.theirs):
         engine.dispose()
@@ -355,7 +363,7 @@ def test_a_column_of_another_type_than_the_mapped_one(databases, name, sql_mode)
                 databases.execute("TRUNCATE thing")
 
 
-def differs(engine, value, actual):
+def differs(engine: Engine, value: Any, actual: str) -> bool:
     """Where drivers differ from each other: in bytes for what is no column of bytes, which some
     send as a text or as a number, and in UUIDs, which one can't send.
     """
@@ -364,12 +372,12 @@ def differs(engine, value, actual):
     return isinstance(value, uuid.UUID) and engine.driver == "mysqlconnector"
 
 
-def newest(engine, column):
+def newest(engine: Engine, column: int) -> Any:
     with engine.connect() as connection:
         return connection.exec_driver_sql(f"SELECT HEX(c{column}) FROM thing ORDER BY id").all()
 
 
-def set_mode(connection, sql_mode):
+def set_mode(connection: Any, sql_mode: str) -> None:
     cursor = connection.cursor()
     cursor.execute(f"SET sql_mode = '{sql_mode}'")
     cursor.close()

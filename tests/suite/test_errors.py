@@ -86,7 +86,7 @@ def one_more(i: int) -> int:
 
 def of_check(session: Session) -> type[exc.StatementError]:
     """The class of a failed check, whose number some drivers don't know."""
-    unknown = session.get_bind().driver in {"mysqldb", "pymysql"}
+    unknown = session.get_bind().dialect.driver in {"mysqldb", "pymysql"}
     return exc.OperationalError if unknown else exc.IntegrityError
 
 
@@ -95,7 +95,7 @@ def test_not_null(session: Session, count: int, at: int) -> None:
     Thing = model(name=Column(String, nullable=False), size=Column(Integer))
     rows = rows_with({"name": None}, count=count, at=at, name=str, size=int)
     # PyMySQL does not know the number of an absent value's error.
-    unknown = session.get_bind().driver == "pymysql"
+    unknown = session.get_bind().dialect.driver == "pymysql"
     error = refused(session, Thing, rows, exc.OperationalError if unknown else exc.IntegrityError)
     assert place(error) == (at, "name", None)
     assert re.search("name.*not.null|not.null.*name|name.*default", str(error.orig), re.IGNORECASE)

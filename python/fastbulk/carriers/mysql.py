@@ -46,10 +46,10 @@ class Driver(Protocol):
     def charset(self, connection: Any) -> str:
         """The character set in which the driver's connection sends statements."""
 
-    def text(self, value: Any) -> str:
+    def text(self, value: Any, dbapi: Any) -> str:
         """The text that the driver sends for an object that has no form of its own.
 
-        Raises a DBAPI error for what it does not send.
+        Raises an error of the driver's module ``dbapi`` for what it does not send.
         """
 
 
@@ -290,9 +290,11 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
 def adapt(dialect: Dialect, driver: Driver) -> Callable[[Any], Any]:
     """The driver's own form of objects that native code does not know."""
 
+    dbapi: Any = dialect.loaded_dbapi
+
     def convert(value: Any) -> Any:
         exact = exact_class(value)
-        return driver.text(value) if exact is None else exact
+        return driver.text(value, dbapi) if exact is None else exact
 
     return convert
 

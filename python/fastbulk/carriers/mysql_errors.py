@@ -236,8 +236,8 @@ class Definition(NamedTuple):
 
     def columns_of(self, message: str, table: str) -> list[str]:
         """Names of the columns that an error's message is about."""
-        if found := re.findall(r"for key '(.+)'$", message):
-            name = found[-1]
+        if keys := re.findall(r"for key '(.+)'$", message):
+            name = keys[-1]
             return self.constraints.get(name) or self.constraints.get(
                 name.removeprefix(f"{table}."), []
             )

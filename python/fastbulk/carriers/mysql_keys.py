@@ -179,7 +179,7 @@ class Keys:
             key, names, charsets[::2], charsets[1::2], strict=True
         ):
             value = f"fastbulk_given.k{self._positions[column.name]}"
-            if cast := _CASTS.get(column.type._type_affinity):
+            if cast := _CASTS.get(column.type._type_affinity or types.NullType):
                 value = f"CAST({value} AS {cast})"
             elif charset != "binary":
                 value = f"CONVERT({value} USING {charset}) COLLATE {collation}"

@@ -29,10 +29,8 @@ class _Driver:
         charset: str = connection.charset
         return charset
 
-    def text(self, value: Any) -> str:
-        from mysql.connector import ProgrammingError
-
-        raise ProgrammingError(
+    def text(self, value: Any, dbapi: Any) -> str:
+        raise dbapi.ProgrammingError(
             f"Python '{type(value).__name__.lower()}' cannot be converted to a MySQL type"
         )
 

@@ -28,12 +28,10 @@ class _Driver:
         charset: str = connection.charset
         return charset
 
-    def text(self, value: Any) -> str:
-        from pymysql import ProgrammingError
-
+    def text(self, value: Any, dbapi: Any) -> str:
         if isinstance(value, (list, tuple, set, frozenset)):
             # The driver writes (1) for [1], and so stores a number.
-            raise ProgrammingError(f"a {type(value).__name__} can not be used as parameter")
+            raise dbapi.ProgrammingError(f"a {type(value).__name__} can not be used as parameter")
         if isinstance(value, dict):
             raise TypeError("dict can not be used as parameter")
         return str(value)
