@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Bytes of a statement: the server takes a tenth longer for as many rows in statements of 1 MiB.
 WANTED = 64 << 10
 
+#: The command's byte, query attributes, and one that the servers count.
+PACKET_OVERHEAD = 16
+
 #: Where ``Connection.info`` keeps the server's limit, which a connection has from its beginning.
 _INFO = "fastbulk_max_allowed_packet"
 
@@ -168,8 +171,8 @@ class Work:
 
     @cached_property
     def limit(self) -> int:
-        """Bytes that a statement may have: its packet has one more."""
-        return _max_allowed_packet(self.connection) - 1
+        """Bytes that a statement may have: its packet has some more, by driver."""
+        return _max_allowed_packet(self.connection) - PACKET_OVERHEAD
 
     def write(self, part: Slice, start: int, end: int) -> Written:
         """The statement of these rows, or of the first of them that fill one."""
