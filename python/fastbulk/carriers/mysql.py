@@ -93,7 +93,7 @@ def _max_allowed_packet(connection: Connection) -> int:
 def insert(
     connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
 ) -> Iterator[Sent]:
-    """Sends all rows; yields the outcome of each statement.
+    """Sends all rows; yields the outcome of each slice.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def insert(
             return
     with all_or_nothing(connection):
         while part is not None:
-            yield from work.send_all(part)
+            yield Sent.joined(work.send_all(part))
             part = source.next_slice()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Answer(NamedTuple):
@@ -31,6 +31,16 @@ class Sent(NamedTuple):
     rowcount: int
     returned: Sequence[tuple[Any, ...]]
     type_codes: tuple[Any, ...] | None
+
+    @classmethod
+    def joined(cls, parts: Iterable[Sent]) -> Sent:
+        """What several statements did, as of one."""
+        parts = list(parts)
+        if len(parts) == 1:
+            return parts[0]
+        codes = next((part.type_codes for part in parts if part.type_codes is not None), None)
+        rows = [row for part in parts for row in part.returned]
+        return cls(sum(part.rowcount for part in parts), rows, codes)
 
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
         """The returned rows, in the order of the input, through the result processors."""
