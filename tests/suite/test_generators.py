@@ -119,6 +119,7 @@ def test_a_generator_that_loads_another_table_natively(
     assert (count(session, Source), count(session, Thing)) == (3 * 20_001, COUNT)
 
 
+SLEEPS = "CREATE TRIGGER slow AFTER INSERT ON source FOR EACH ROW SET @slow = SLEEP(0.002)"
 #: A trigger that takes two milliseconds or so per row.
 SLOW = {
     "sqlite": [
@@ -131,10 +132,8 @@ SLOW = {
         "$$ BEGIN PERFORM pg_sleep(0.002); RETURN NULL; END $$",
         "CREATE TRIGGER slow AFTER INSERT ON source FOR EACH ROW EXECUTE FUNCTION wait()",
     ],
-    **dict.fromkeys(
-        ("mariadb", "mysql"),
-        ["CREATE TRIGGER slow AFTER INSERT ON source FOR EACH ROW SET @slow = SLEEP(0.002)"],
-    ),
+    "mariadb": [SLEEPS],
+    "mysql": [SLEEPS],
 }
 
 
