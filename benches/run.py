@@ -16,6 +16,7 @@ from pathlib import Path
 
 import gil
 import memory
+import mysql
 import postgresql
 import sqlalchemy as sa
 import sqlite
@@ -26,6 +27,7 @@ import fastbulk
 SECTIONS = {
     "sqlite": sqlite.run,
     "postgresql": postgresql.run,
+    "mysql": mysql.run,
     "gil": gil.run,
     "memory": memory.run,
 }

@@ -49,6 +49,9 @@ class Driver(Protocol):
     def charset(self, connection: Any) -> str:
         """The character set in which the driver's connection sends statements."""
 
+    def commits(self, connection: Any) -> bool:
+        """Whether the driver's connection commits every statement by itself."""
+
     def text(self, value: Any, dbapi: Any) -> str:
         """The text that the driver sends for an object that has no form of its own.
 
@@ -128,7 +131,7 @@ def insert(
             # One statement undoes itself, so that the common small call is no more than that.
             yield work.send(part, first, in_frame=False)
             return
-    with all_or_nothing(connection):
+    with all_or_nothing(connection, driver):
         while part is not None:
             yield Sent.joined(work.send_all(part))
             part = source.next_slice()
@@ -213,7 +216,7 @@ class Work:
         try:
             reply = self._run(written)
         except exc.DBAPIError as error:
-            frame = Frame.savepoint() if in_frame else _frame(self.connection)
+            frame = Frame.savepoint() if in_frame else _frame(self.connection, self.driver)
             mysql_errors.explain(
                 error, self.connection, self.plan, part, written.start, written.end, frame,
                 lambda start, end: self._run(self.write(part, start, end)),
@@ -250,12 +253,10 @@ def _warn(found: list[tuple[str, int, str]], first_row: int) -> None:
 # The transaction
 
 
-def _frame(connection: Connection) -> Frame:
+def _frame(connection: Connection, driver: Driver) -> Frame:
     """A savepoint in the caller's transaction, or a transaction where there is none."""
-    driver = connection.connection.dbapi_connection
-    assert driver is not None
     savepoint = Frame.savepoint()
-    commits = connection.dialect.detect_autocommit_setting(driver)
+    commits = driver.commits(connection.connection.driver_connection)
     return savepoint if not commits or _holds(connection, savepoint) else TRANSACTION
 
 
@@ -272,9 +273,9 @@ def _holds(connection: Connection, savepoint: Frame) -> bool:
 
 
 @contextmanager
-def all_or_nothing(connection: Connection) -> Iterator[None]:
+def all_or_nothing(connection: Connection, driver: Driver) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    frame = _frame(connection)
+    frame = _frame(connection, driver)
     simple(connection, frame.begin)
     try:
         yield

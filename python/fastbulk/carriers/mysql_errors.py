@@ -100,13 +100,12 @@ def explain(
         errors.locate(error, row=None)
         return
     table = Definition.read(connection, plan)
-    row: int | None = None
+    # Where rows can't be undone they can't be sent again either.
+    row = start if end - start == 1 else _named_row(error, start, end)
     if table.transactional:
         with suppress(exc.DBAPIError):
             row = _row(error, connection, start, end, frame, run)
-    else:
-        named = _named_row(error, start, end)
-        row = named if named is not None or end - start > 1 else start
+    elif table.engine:
         error.add_detail(
             f"the storage engine {table.engine} has no transactions: "
             "rows before the refused one stay in the table"
@@ -220,7 +219,7 @@ class Definition(NamedTuple):
 
     @classmethod
     def read(cls, connection: Connection, plan: InsertPlan) -> Definition:
-        """Asks the server; a definition that says nothing where the user may not."""
+        """Asks the server; a definition that says nothing of a view, or where the user may not."""
         options = {"no_parameters": True}
         execute = connection.exec_driver_sql
         try:
@@ -228,11 +227,11 @@ class Definition(NamedTuple):
             shown = str(execute(sql, execution_options=options).one()[1])
             engines = execute("SHOW ENGINES", execution_options=options).mappings().all()
         except exc.DBAPIError:
-            return cls("", True, {})
+            return cls("", False, {})
         found = re.search(r"^\).*?\bENGINE=(\w+)", shown, re.M)
         engine = found[1] if found else ""
-        without = {row["Engine"].lower() for row in engines if row["Transactions"] == "NO"}
-        return cls(engine, engine.lower() not in without, _constraints(shown))
+        those = {row["Engine"].lower() for row in engines if row["Transactions"] == "YES"}
+        return cls(engine, engine.lower() in those, _constraints(shown))
 
     def columns_of(self, message: str, table: str) -> list[str]:
         """Names of the columns that an error's message is about."""

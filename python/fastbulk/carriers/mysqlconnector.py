@@ -29,6 +29,9 @@ class _Driver:
         charset: str = connection.charset
         return charset
 
+    def commits(self, connection: Any) -> bool:
+        return bool(connection.autocommit)
+
     def text(self, value: Any, dbapi: Any) -> str:
         raise dbapi.ProgrammingError(
             f"Python '{type(value).__name__.lower()}' cannot be converted to a MySQL type"
@@ -55,7 +58,7 @@ def example_sql(plan: Plan) -> str:
 
 def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return mysql.all_or_nothing(connection)
+    return mysql.all_or_nothing(connection, _DRIVER)
 
 
 def native(

@@ -28,6 +28,9 @@ class _Driver:
         charset: str = connection.character_set_name()
         return charset
 
+    def commits(self, connection: Any) -> bool:
+        return bool(connection.get_autocommit())
+
     def text(self, value: Any, dbapi: Any) -> str:
         if isinstance(value, (list, tuple, set, frozenset)):
             # The driver writes (1) for [1], and so stores a number.
@@ -55,7 +58,7 @@ def example_sql(plan: Plan) -> str:
 
 def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return mysql.all_or_nothing(connection)
+    return mysql.all_or_nothing(connection, _DRIVER)
 
 
 def native(
