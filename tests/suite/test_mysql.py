@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 
 import fastbulk
 from fastbulk.carriers import mysql as carrier
+from fastbulk.carriers.mysql_errors import split_name
 from oracle import error_of, model, place
 
 if TYPE_CHECKING:
@@ -409,6 +410,32 @@ def test_given_and_generated_keys_in_turn(databases: Oracle) -> None:
     for i in (3, 4, 11, 29):
         rows[i]["id"] = 1_000 + 10 * i
     databases.check(Thing, rows, returning=[Thing.id, Thing.value])
+
+
+@pytest.mark.parametrize(
+    ("sql", "parts"),
+    [
+        ("thing", ["thing"]),
+        ("`a.b`", ["a.b"]),
+        ("s.`back``tick`", ["s", "back`tick"]),
+        ('"s".thing', ["s", "thing"]),
+    ],
+)
+def test_the_parts_of_a_name(sql: str, parts: list[str]) -> None:
+    assert split_name(sql) == parts
+
+
+@pytest.mark.only("mysql")
+def test_a_trigger_on_a_table_of_a_translated_schema(databases: Oracle) -> None:
+    Thing = model(value=Column(Integer), args={"schema": "tenant"})
+    options = {"schema_translate_map": {"tenant": databases.ours.url.database}}
+    with databases.ours.connect().execution_options(**options) as connection:
+        Thing.metadata.create_all(connection)
+        connection.exec_driver_sql(
+            "CREATE TRIGGER sets BEFORE INSERT ON thing FOR EACH ROW SET NEW.id = 5"
+        )
+        with pytest.raises(exc.InvalidRequestError, match="the trigger sets"):
+            fastbulk.insert(connection, Thing, [{"value": 1}], returning=Thing.id)
 
 
 # Transactions

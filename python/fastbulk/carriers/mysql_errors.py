@@ -209,6 +209,12 @@ def _names(sql: str) -> list[str]:
     ]
 
 
+def split_name(sql: str) -> list[str]:
+    """The parts of a name as it is written in SQL, with a schema or without."""
+    parts = re.finditer(rf"{_NAME}|([^.`\"]+)", sql)
+    return [(_names(part[0]) or [part[0]])[0] for part in parts]
+
+
 class Definition(NamedTuple):
     """What the server says of the table."""
 

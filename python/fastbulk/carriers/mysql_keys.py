@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc, types
 
 from . import statement
+from .mysql_errors import split_name
 from .sent import Answer, Sent
 
 if TYPE_CHECKING:
@@ -89,12 +90,13 @@ class Keys:
         From now on LAST_INSERT_ID() is 0 until the server generates a key.
         """
         name = _literal(f"new.{self._key.name}".replace(" ", "").lower())
-        table = self.plan.table
-        schema = "DATABASE()" if table.schema is None else _literal(table.schema)
+        # The statement's own name has the schema that the connection's options say.
+        *schemas, table = split_name(self.plan.native.sql_table)
+        schema = _literal(schemas[0]) if schemas else "DATABASE()"
         _, step, trigger = self._ask(
             "SELECT LAST_INSERT_ID(0), @@auto_increment_increment, (SELECT MIN(TRIGGER_NAME) "
             f"FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {schema} "
-            f"AND EVENT_OBJECT_TABLE = {_literal(table.name)} AND EVENT_MANIPULATION = 'INSERT' "
+            f"AND EVENT_OBJECT_TABLE = {_literal(table)} AND EVENT_MANIPULATION = 'INSERT' "
             "AND ACTION_TIMING = 'BEFORE' AND LOCATE("
             f"{name}, LOWER(REPLACE(REPLACE(ACTION_STATEMENT, '`', ''), ' ', ''))) > 0)"
         ).rows[0]
