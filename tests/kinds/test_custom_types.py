@@ -280,6 +280,7 @@ def test_a_processor_that_ends_the_program_does_so(
     assert databases.contents()["thing"] == []
 
 
+@pytest.mark.without("mariadb", "mysql")  # they take it: see test_lists_are_no_values
 def test_a_processor_that_returns_what_the_driver_does_not_take(databases: Oracle) -> None:
     class Odd(TypeDecorator[Any]):
         impl = String

@@ -309,6 +309,16 @@ def test_decimals_that_are_no_numbers_are_refused(databases: Oracle, value: D) -
     assert place(error)[:2] == (1, "value")
 
 
+@pytest.mark.parametrize("value", [[1], (1,), {1}, frozenset([1])])
+def test_lists_are_no_values(databases: Oracle, value: Any) -> None:
+    """Two drivers write (1), and so store a number that nobody gave."""
+    Thing = thing(types.Integer())
+    databases.create(Thing)
+    error = error_of(lambda: databases.by_fastbulk(Thing, [{"value": 1}, {"value": value}]))
+    assert type(error) is exc.ProgrammingError
+    assert place(error) == (1, "value", value)
+
+
 #: The types of columns that a value may meet, whatever is mapped.
 ACTUAL = [
     "TINYINT", "SMALLINT UNSIGNED", "INT", "BIGINT", "BIGINT UNSIGNED", "FLOAT", "DOUBLE",
