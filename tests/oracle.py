@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -409,6 +410,11 @@ def with_type(value: Any) -> Any:
         loaded = {key: with_type(value) for key, value in state.dict.items() if key[0] != "_"}
         return type(value).__name__, state.persistent, loaded
     return type(value), value if value == value else repr(value)  # NaN is not equal to itself
+
+
+def spelled(value: object) -> str:
+    """A value in the name of a test: workers that share the tests have to agree on it."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def error_of(insert: Callable[[], Any]) -> Any:

@@ -20,6 +20,7 @@ from oracle import (
     error_of,
     model,
     place,
+    spelled,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def test_entities_with_values_of_a_type(databases: Oracle, name: str) -> None:
     databases.check(Thing, [{"value": value} for value in [*values, None]], returning=Thing)
 
 
-@pytest.mark.parametrize(("value_type", "value"), WRONG, ids=lambda wrong: repr(wrong)[:30])
+@pytest.mark.parametrize(("value_type", "value"), WRONG, ids=lambda wrong: spelled(wrong)[:30])
 def test_values_that_a_type_refuses(way: Way, value_type: Any, value: Any) -> None:
     Thing = thing(value_type)
     way.databases.create(Thing)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Column, Integer, TypeDecorator, event, exc, func, types
 from sqlalchemy.dialects import mysql
 
-from oracle import error_of, model, place
+from oracle import error_of, model, place, spelled
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -276,7 +276,7 @@ WRONG: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("value_type", "value"), WRONG, ids=lambda wrong: repr(wrong)[:30])
+@pytest.mark.parametrize(("value_type", "value"), WRONG, ids=lambda wrong: spelled(wrong)[:30])
 def test_values_that_a_type_refuses(databases: Oracle, value_type: Any, value: Any) -> None:
     Thing = thing(value_type)
     databases.create(Thing)

@@ -39,7 +39,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import fastbulk
 from fastbulk.errors import EncodingError, RangeError
-from oracle import error_of, model, place
+from oracle import error_of, model, place, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -285,7 +285,7 @@ WRONG = [
 
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize(("count", "at"), [(1, 0), (300, 290), (20_100, 20_050)])
-@pytest.mark.parametrize(("value_type", "value", "kind"), WRONG, ids=repr)
+@pytest.mark.parametrize(("value_type", "value", "kind"), WRONG, ids=spelled)
 def test_a_value_of_a_wrong_type(
     session: Session, value_type: Any, value: Any, kind: type[BaseException], count: int, at: int
 ) -> None:

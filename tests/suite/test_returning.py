@@ -41,7 +41,7 @@ from sqlalchemy.orm import (
 )
 
 import fastbulk
-from oracle import comparable, model
+from oracle import comparable, model, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -393,7 +393,7 @@ def test_entities_need_a_session(engine: Engine) -> None:
         assert connection.execute(select(Thing.id)).all() == []
 
 
-@pytest.mark.parametrize("entry", ["name", object(), int], ids=repr)
+@pytest.mark.parametrize("entry", ["name", object(), int], ids=spelled)
 def test_what_cannot_be_returned(session: Session, entry: Any) -> None:
     Thing = thing()
     Thing.metadata.create_all(session.connection())
