@@ -217,6 +217,9 @@ BACKENDS = {
     "psycopg2": Backend(
         postgresql("psycopg2"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
     ),
+    "pg8000": Backend(
+        postgresql("pg8000"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY", whole=False
+    ),
     "engine": Backend(
         postgresql("psycopg"),
         postgresql_contents,

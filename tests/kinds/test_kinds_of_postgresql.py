@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from oracle import Oracle
 
-pytestmark = pytest.mark.only("psycopg", "psycopg2", "engine")
+pytestmark = pytest.mark.only("psycopg", "psycopg2", "pg8000", "engine")
 
 D = decimal.Decimal
 NAN, INF = float("nan"), float("inf")
@@ -265,7 +265,12 @@ ACTUAL = [
     "citext",
 ]
 
-NO_FLOATS = {"money", "varchar(30)", "char(30)", "text", "name", '"char"', "citext"}
+#: Columns onto which SQLAlchemy's value is not the mapped type's own. psycopg2 writes a float as a
+#: numeric: as a text 1.0 and not 1, and taken by money. pg8000 writes bytes as a text without type.
+OTHERS = {
+    ("psycopg2", "Float"): {"money", "varchar(30)", "char(30)", "text", "name", '"char"', "citext"},
+    ("pg8000", "LargeBinary"): set(ACTUAL) - {"bytea"},
+}
 
 #: What the mapping says, and a value of it.
 MAPPED: dict[str, tuple[Any, list[Any]]] = {
@@ -299,8 +304,7 @@ def test_a_column_of_another_type_than_the_mapped_one(
     """The right value, or an error as SQLAlchemy has one: never other bytes."""
     value_type, values = MAPPED[name]
     Thing = thing(value_type)
-    # psycopg2 writes a float as a numeric: as a text 1.0 and not 1, and taken by money.
-    others = NO_FLOATS if databases.ours.driver == "psycopg2" and name == "Float" else ()
+    others = OTHERS.get((databases.ours.driver, name), ())
     for actual in (actual for actual in ACTUAL if actual not in others):
         for value in values:
             databases.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import mysqlconnector, mysqldb, plain, psycopg, psycopg2, pymysql, pysqlite
+from . import mysqlconnector, mysqldb, pg8000, plain, psycopg, psycopg2, pymysql, pysqlite
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -15,6 +15,7 @@ _BY_DRIVER = {
     ("sqlite", "pysqlite"): pysqlite,
     ("postgresql", "psycopg"): psycopg,
     ("postgresql", "psycopg2"): psycopg2,
+    ("postgresql", "pg8000"): pg8000,
     ("mysql", "mysqldb"): mysqldb,
     ("mysql", "pymysql"): pymysql,
     ("mysql", "mysqlconnector"): mysqlconnector,

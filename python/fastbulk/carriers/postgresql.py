@@ -170,10 +170,7 @@ def insert(
         row, key, value, reason, cause = error.args
         if isinstance(cause, OverflowError):
             # The server would refuse it, and the driver raise this.
-            dbapi: Any = connection.dialect.loaded_dbapi
-            out_of_range = "out of range" in reason
-            class_ = dbapi.errors.lookup("22003") if out_of_range else dbapi.DataError
-            cause = class_(reason)
+            cause = _data_error(connection, "out of range" in reason)(reason)
         raise _native.RowError(row, key, value, reason, cause) from error
 
 
@@ -205,6 +202,14 @@ def _insert(
                 part = None
             yield sent._replace(first_row=first_row)
             part = part or source.next_slice()
+
+
+def _data_error(connection: Connection, out_of_range: bool) -> type[Exception]:
+    """What the driver raises for the server's error."""
+    dbapi: Any = connection.dialect.loaded_dbapi
+    if connection.dialect.driver == "pg8000":
+        return dbapi.ProgrammingError  # type: ignore[no-any-return]
+    return dbapi.errors.lookup("22003") if out_of_range else dbapi.DataError  # type: ignore[no-any-return]
 
 
 def foresee(
@@ -910,5 +915,23 @@ def _columns(error: exc.DBAPIError, connection: Connection) -> set[str]:
 
 
 def _of(error: exc.DBAPIError, field: str) -> str | None:
-    value: str | None = getattr(getattr(error.orig, "diag", None), field, None)
+    diag = getattr(error.orig, "diag", None)
+    if diag is None and error.orig is not None and error.orig.args:
+        # pg8000's errors hold the fields of the message itself.
+        fields = error.orig.args[0]
+        return fields.get(_FIELDS[field]) if isinstance(fields, dict) else None
+    value: str | None = getattr(diag, field, None)
     return value
+
+
+#: https://www.postgresql.org/docs/current/protocol-error-fields.html
+_FIELDS = {
+    "sqlstate": "C",
+    _MESSAGE: "M",
+    "message_detail": "D",
+    "context": "W",
+    "schema_name": "s",
+    "table_name": "t",
+    "column_name": "c",
+    "constraint_name": "n",
+}

@@ -137,8 +137,8 @@ def _own_processor(
         return text
     if kind == "decimal":
         return _FLOATS_OF_DECIMALS.get(dialect.driver, processor)
-    if kind == "text" and dialect.driver == "psycopg2":
-        return _as_literal
+    if kind == "text":
+        return _FLOATS_OF_TEXTS.get(dialect.driver, processor)
     return processor
 
 
@@ -159,10 +159,19 @@ def _as_literal(value: Any) -> Any:
     return value
 
 
+def _spelled(value: Any) -> Any:
+    """pg8000 writes a float as Python does."""
+    return str(value) if isinstance(value, float) else value
+
+
+#: What a driver makes of a float in a column of texts; others send a double.
+_FLOATS_OF_TEXTS: dict[str, BindProcessor] = {"psycopg2": _as_literal, "pg8000": _spelled}
+
 #: What a driver makes of a float in a decimal column; others send a double.
 _FLOATS_OF_DECIMALS: dict[str, BindProcessor] = {
     "psycopg": _rounded_float,
     "psycopg2": _shortest_float,
+    "pg8000": _shortest_float,
 }
 
 
