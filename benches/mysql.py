@@ -156,7 +156,10 @@ def run(options: Options, report: Report) -> None:
 
 def measured_cases(name: str, cases: list[Case], rounds: int) -> dict[Case, Any]:
     start = {"mariadb": servers.mariadb, "mysql": servers.mysql}[name]
-    with start(options=["--local-infile=1"]) as server, TemporaryDirectory() as folder:
+    with (
+        start(options=["--local-infile=1"], on_disk=True) as server,
+        TemporaryDirectory() as folder,
+    ):
         database = server.new_database()
         engines = {
             driver: create_engine(server.url(driver, database, socket=True))

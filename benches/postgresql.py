@@ -199,7 +199,7 @@ class Section:
 
 
 def measured_sections(cases: list[Case], rounds: int) -> Iterator[Section]:
-    with servers.postgres() as server:
+    with servers.postgres(on_disk=True) as server:
         engine = create_engine(server.url("psycopg", server.new_database()))
         Base.metadata.create_all(engine)
         database = Database(server, engine, {})

@@ -371,30 +371,50 @@ def by_keys(
     execution_options: dict[str, Any],
     options: Any,
 ) -> list[Any]:
-    """What RETURNING would give, where SQLAlchemy has none: each row is inserted alone, known by
-    its new key, and selected.
+    """What RETURNING would give, where SQLAlchemy has none: each row is inserted alone and known by
+    its new key, and then all are selected.
     """
-    keys = inspect(model).primary_key
-    known = set(session.execute(select(*keys)))
+    columns = inspect(model).primary_key
+    keys = [column.label(f"key_{i}") for i, column in enumerate(columns)]
+    new_keys = NewKeys(session, columns)
     statement = insert(model)
     order = []
     for row in rows:
         session.execute(statement, [row], execution_options=execution_options)
-        (new,) = set(session.execute(select(*keys))) - known
-        order.append(new)
-        known.add(new)
-    found: list[Any] = []
-    hold = []
-    for key in order:
-        where = [column == value for column, value in zip(keys, key, strict=True)]
-        query = select(*entities).select_from(model.__table__).where(*where).options(*options)
-        result = session.execute(query, execution_options=execution_options)
-        rows_of_key = result.all()
-        hold.append(rows_of_key)
-        # A select numbers a name that stands there twice.
-        found = found or [[key.removesuffix("_1") for key in list(result.keys())]]
-        found.append(tuple(with_type(value) for value in rows_of_key[0]))
-    return found
+        order.append(new_keys.next())
+    query = select(*entities, *keys).select_from(model.__table__).options(*options)
+    result = session.execute(query, execution_options=execution_options)
+    width = len(entities)
+    # A select numbers a name that stands there twice.
+    found: list[Any] = [[key.removesuffix("_1") for key in list(result.keys())[:width]]]
+    by_key = {tuple(row[width:]): row[:width] for row in result.all()}
+    found += [tuple(with_type(value) for value in by_key[key]) for key in order]
+    return found if order else []
+
+
+class NewKeys:
+    """Which key was not in the table before."""
+
+    def __init__(self, session: Session, columns: Sequence[Any]) -> None:
+        self.connection = session.connection()
+        self.columns = columns
+        self.known = self.keys()
+
+    def keys(self, *where: Any) -> set[tuple[Any, ...]]:
+        return set(map(tuple, self.connection.execute(select(*self.columns).where(*where))))
+
+    def next(self) -> tuple[Any, ...]:
+        found = self.above() or self.keys() - self.known
+        (new,) = found
+        self.known.add(new)
+        return new
+
+    def above(self) -> set[tuple[Any, ...]]:
+        """Most often the new one is the largest number, and the others need not be read."""
+        (column, *more) = self.columns
+        if more or not isinstance(column.type, Integer) or not self.known:
+            return set()
+        return self.keys(column > max(key for (key,) in self.known))
 
 
 def short(outcome: Any) -> str:

@@ -251,7 +251,7 @@ def test_a_server_that_cannot_start_says_why_and_leaves_nothing(
         Path(folder).chmod(0o755)
         monkeypatch.setattr(tempfile, "tempdir", folder)
         with pytest.raises(ServerError, match="no-such-option"):
-            servers.mariadb(options=["--no-such-option"])
+            servers.mariadb(options=["--no-such-option"], on_disk=True)
         assert not list(Path(folder).iterdir())
 
 
