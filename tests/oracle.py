@@ -384,7 +384,7 @@ def by_keys(
         order.append(new_keys.next())
     query = select(*entities, *keys).select_from(model.__table__).options(*options)
     result = session.execute(query, execution_options=execution_options)
-    width = len(entities)
+    width = len(result.keys()) - len(keys)
     # A select numbers a name that stands there twice.
     found: list[Any] = [[key.removesuffix("_1") for key in list(result.keys())[:width]]]
     by_key = {tuple(row[width:]): row[:width] for row in result.all()}

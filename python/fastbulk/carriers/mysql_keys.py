@@ -130,7 +130,7 @@ class Keys:
         )
         generated = found.rows[0][-1] if found.rows else None
         self._check(generated, first, len(found.rows), count)
-        return Sent(rowcount, found.rows, found.type_codes)
+        return Sent(rowcount, [row[:-1] for row in found.rows], found.type_codes)
 
     def _check(self, generated: int | None, first: int | None, rows: int, count: int) -> None:
         if not first or generated != first or rows != count:
