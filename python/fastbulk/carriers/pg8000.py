@@ -40,12 +40,23 @@ class _Driver:
         return answer
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
-        cursor.execute(sql, stream=pieces)
+        cursor.execute(sql, stream=_to_its_end(pieces))
         count: int = cursor.rowcount
         return count
 
     def in_transaction(self, connection: Any) -> bool:
         return not connection.autocommit or connection._in_transaction
+
+
+def _to_its_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """COPY data that the server refuses where they can't be had.
+
+    pg8000 leaves the COPY open if its stream raises; the caller knows of the error.
+    """
+    try:
+        yield from pieces
+    except BaseException:
+        yield b"\0"
 
 
 _DRIVER = _Driver()
@@ -65,7 +76,7 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any]:
 
 
 def _adapt(value: Any) -> Any:
-    from pg8000.converters import PY_TYPES, make_param
+    from pg8000.converters import PY_TYPES, make_param  # type: ignore[import-untyped]
 
     if isinstance(value, (datetime.time, datetime.datetime)) and value.tzinfo is not None:
         # A column without a zone gets UTC's clock.
