@@ -48,6 +48,10 @@ class _Driver:
         return not connection.autocommit or connection._in_transaction
 
 
+#: A row of minus two fields.
+_NO_ROW = b"\xff\xfe"
+
+
 def _to_its_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """COPY data that the server refuses where they can't be had.
 
@@ -56,7 +60,7 @@ def _to_its_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from pieces
     except BaseException:
-        yield b"\0"
+        yield _NO_ROW
 
 
 _DRIVER = _Driver()
