@@ -89,7 +89,7 @@ def mariadb() -> Iterator[servers.Server]:
 @pytest.fixture(scope="session")
 def mysql() -> Iterator[servers.Server]:
     """A MySQL server, in which each test empties the databases that it uses."""
-    with servers.mysql() as server:
+    with servers.mysql(options=["--max-allowed-packet=16M"]) as server:
         with_databases(server)
         yield server
 
