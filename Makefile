@@ -14,7 +14,7 @@ check: format lint types test ## what CI runs
 test: $(VENV)/dev ## Rust's tests, and Python's on real databases
 	cargo test --quiet
 	$(BIN)/maturin develop --release --quiet
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 format: $(VENV)/dev
 	cargo fmt --check

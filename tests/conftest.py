@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
+POSTGRES_OPTIONS = ["-c", "autovacuum=off", "-c", "timezone=America/New_York"]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that depends on a backend runs on every one, or on those that its marks name."""
     if "backend" in metafunc.fixturenames:
@@ -60,9 +63,7 @@ def form(request: pytest.FixtureRequest) -> Form:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[servers.Server]:
     """A PostgreSQL server, in which each test empties the databases that it uses."""
-    with servers.postgres(
-        options=["-c", "autovacuum=off", "-c", "timezone=America/New_York"]
-    ) as server:
+    with servers.postgres(options=POSTGRES_OPTIONS) as server:
         for name in ("ours", "theirs"):
             server.execute(f"CREATE DATABASE fastbulk_{name} OWNER {servers.USER}")
             server.execute(
@@ -75,6 +76,15 @@ def postgres() -> Iterator[servers.Server]:
                 f"ALTER DATABASE fastbulk_{name} SET search_path = public, extensions",
                 database=f"fastbulk_{name}",
             )
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres18() -> Iterator[servers.Server]:
+    """A PostgreSQL server of another version than Debian's."""
+    with servers.postgres(options=POSTGRES_OPTIONS, version=18) as server:
+        for name in ("ours", "theirs"):
+            server.execute(f"CREATE DATABASE fastbulk_{name} OWNER {servers.USER}")
         yield server
 
 

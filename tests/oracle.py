@@ -214,6 +214,9 @@ BACKENDS = {
     "psycopg": Backend(
         postgresql("psycopg"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
     ),
+    "psycopg18": Backend(
+        postgresql("psycopg"), postgresql_contents, "postgres18", "SERIAL PRIMARY KEY"
+    ),
     "psycopg2": Backend(
         postgresql("psycopg2"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
     ),

