@@ -7,23 +7,28 @@ import re
 import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from data import Flights
-from flights import Base, Flight, Row
 from harness import Report, Verdict
+from orders import Base, Order, rows_of
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 import fastbulk
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+import servers
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from run import Options
+    from sqlalchemy import URL
 
 GOAL_MB = 150
 ROWS = 1_000_000
@@ -32,37 +37,64 @@ STATUS = Path("/proc/self/status")
 
 
 def run(options: Options, report: Report) -> None:
-    """Load in a fresh process; print, and add the number and a verdict to the report."""
+    """Load in fresh processes; print, and add the numbers and verdicts to the report."""
     count = min(options.rows, ROWS)
-    growth = growth_in_child(Flights().take(SAMPLE_ROWS).dicts, count) / 1e6
-    what = f"peak memory grows in a load of {count:,} generated rows"
-    print(f"\n{what}: {growth:.0f} MB")
-    report.numbers["memory"] = {"rows": count, "growth_mb": growth}
-    report.verdicts.append(Verdict(what, f"{growth:.0f} MB", f"< {GOAL_MB} MB", growth < GOAL_MB))
+    sample = rows_of(SAMPLE_ROWS)
+    for name, place in PLACES.items():
+        with TemporaryDirectory() as folder, place(Path(folder)) as url:
+            growth = growth_in_child(url, Path(folder), sample, count) / 1e6
+        what = f"{name}: peak memory grows in a load of {count:,} generated rows"
+        print(f"\n{what}: {growth:.0f} MB")
+        report.numbers[f"memory, {name}"] = {"rows": count, "growth_mb": growth}
+        verdict = Verdict(what, f"{growth:.0f} MB", f"< {GOAL_MB} MB", growth < GOAL_MB)
+        report.verdicts.append(verdict)
 
 
-def growth_in_child(sample: list[Row], count: int) -> int:
-    with TemporaryDirectory() as folder:
-        Path(folder, "sample").write_bytes(pickle.dumps(sample))
-        command = [sys.executable, __file__, folder, str(count)]
-        return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+@contextmanager
+def sqlite(folder: Path) -> Iterator[str]:
+    yield f"sqlite:///{folder / 'database.sqlite'}"
 
 
-def growth(folder: Path, count: int) -> int:
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    with servers.postgres() as server:
+        yield shown(server.url("psycopg", server.new_database()))
+
+
+@contextmanager
+def mysql(folder: Path) -> Iterator[str]:
+    with servers.mysql() as server:
+        yield shown(server.url("mysqldb", server.new_database()))
+
+
+def shown(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+PLACES = {"SQLite": sqlite, "PostgreSQL": postgresql, "MySQL": mysql}
+
+
+def growth_in_child(url: str, folder: Path, sample: list[dict[str, Any]], count: int) -> int:
+    (folder / "sample").write_bytes(pickle.dumps(sample))
+    command = [sys.executable, __file__, url, str(folder), str(count)]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def growth(url: str, folder: Path, count: int) -> int:
     """Load `count` generated rows and return by how many bytes the peak grew."""
     sample = pickle.loads((folder / "sample").read_bytes())
-    engine = create_engine(f"sqlite:///{folder / 'database.sqlite'}")
+    engine = create_engine(url)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
-        fastbulk.insert(session, Flight, sample)  # what a first call imports is no growth
+        fastbulk.insert(session, Order, sample)  # what a first call imports is no growth
         forget_peak()
         before = peak()
-        fastbulk.insert(session, Flight, generated(sample, count))
+        fastbulk.insert(session, Order, generated(sample, count))
         session.commit()
         return peak() - before
 
 
-def generated(sample: list[Row], count: int) -> Iterator[Row]:
+def generated(sample: list[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
     """Make every row anew, so that keeping them would be seen."""
     return (dict(row) for row in islice(cycle(sample), count))
 
@@ -84,4 +116,4 @@ def forget_peak() -> None:
 
 
 if __name__ == "__main__":
-    print(growth(Path(sys.argv[1]), int(sys.argv[2])))
+    print(growth(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import MySQLdb  # type: ignore[import-untyped]
 from harness import Case, Contender, Goal, Report, judge, measure, show_times, show_verdicts
-from sqlalchemy import Engine, String, create_engine, insert
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from orders import COLUMNS, Base, Order, rows_of
+from sqlalchemy import Engine, create_engine, insert
+from sqlalchemy.orm import Session
 
 import fastbulk
 
@@ -60,42 +60,8 @@ def goals(server: str) -> list[Goal]:
     ]
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Order(Base):
-    __tablename__ = "orders"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    customer: Mapped[int]
-    amount: Mapped[float]
-    name: Mapped[str] = mapped_column(String(50))
-    note: Mapped[str | None] = mapped_column(String(50))
-    paid: Mapped[bool]
-    quantity: Mapped[int]
-    created: Mapped[datetime]
-
-
-COLUMNS = [column.name for column in Order.__table__.columns if column.name != "id"]
 INSERT = f"INSERT INTO orders ({', '.join(COLUMNS)}) VALUES ({', '.join('%s' for _ in COLUMNS)})"
 LOAD = "LOAD DATA LOCAL INFILE '{}' INTO TABLE orders CHARACTER SET utf8mb4 ({})"
-
-
-def rows_of(count: int) -> list[dict[str, Any]]:
-    """Three of ten have no note."""
-    begin = datetime(2024, 1, 1)
-    return [
-        {
-            "customer": i % 9_973,
-            "amount": i / 7,
-            "name": f"order number {i}",
-            "note": None if i % 10 < 3 else f"note {i}",
-            "paid": i % 2 == 0,
-            "quantity": i % 12,
-            "created": begin + timedelta(seconds=i),
-        }
-        for i in range(count)
-    ]
 
 
 def as_field(value: Any) -> str:

@@ -10,7 +10,6 @@ import asyncio
 import importlib.util
 import sys
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -30,8 +29,9 @@ from harness import (
     show_times,
     show_verdicts,
 )
+from orders import COLUMNS, Base, Order, rows_of
 from sqlalchemy import Engine, create_engine, insert, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 import fastbulk
 
@@ -104,42 +104,8 @@ class Alone:
     quick: bool = False
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Order(Base):
-    __tablename__ = "orders"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    customer: Mapped[int]
-    amount: Mapped[float]
-    name: Mapped[str]
-    note: Mapped[str | None]
-    paid: Mapped[bool]
-    quantity: Mapped[int]
-    created: Mapped[datetime]
-
-
-COLUMNS = [column.name for column in Order.__table__.columns if column.name != "id"]
 COPY = f"COPY orders ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 TYPES = ["int4", "float8", "varchar", "varchar", "bool", "int4", "timestamp"]
-
-
-def rows_of(count: int) -> list[dict[str, Any]]:
-    """Three of ten have no note."""
-    begin = datetime(2024, 1, 1)
-    return [
-        {
-            "customer": i % 9_973,
-            "amount": i / 7,
-            "name": f"order number {i}",
-            "note": None if i % 10 < 3 else f"note {i}",
-            "paid": i % 2 == 0,
-            "quantity": i % 12,
-            "created": begin + timedelta(seconds=i),
-        }
-        for i in range(count)
-    ]
 
 
 @dataclass
