@@ -38,11 +38,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("only")
         without = metafunc.definition.get_closest_marker("without")
+        verbs = {v for mark in metafunc.definition.iter_markers("verb") for v in mark.args}
         names = [
             name
             for name, backend in BACKENDS.items()
             if (backend.whole if only is None else name.split("-")[0] in only.args)
             and (without is None or name.split("-")[0] not in without.args)
+            and all(map(backend.has, verbs))
         ]
         # A connection of our own is for those who have no Session.
         if "session" in metafunc.fixturenames:

@@ -30,12 +30,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, declarative_base, mapped_column
+from sqlalchemy.orm.exc import StaleDataError
 
 import fastbulk
 from fastbulk import _native
 from fastbulk.errors import EncodingError, RangeError
 from fastbulk.orm.defaults import uses_context
 from fastbulk.orm.returning import as_list, is_entity
+from fastbulk.roads import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,6 +72,14 @@ class Backend:
     own_connection: bool = False
     #: Tests without a mark run on it.
     whole: bool = True
+    #: The backend and the driver, as `roads.WAYS` names them.
+    speaks: tuple[str, str] = ("sqlite", "pysqlite")
+
+    def has(self, verb: str) -> bool:
+        """Whether there is a road for the verb."""
+        return any(
+            verb in way.verbs and (not way.drivers or self.speaks in way.drivers) for way in WAYS
+        )
 
 
 def sqlite_memory(folder: Path, name: str) -> Engine:
@@ -211,24 +221,29 @@ def quoted(name: str) -> str:
 BACKENDS = {
     "sqlite-memory": Backend(sqlite_memory, sqlite_contents),
     "sqlite-file": Backend(sqlite_file, sqlite_contents),
-    "psycopg": Backend(
-        postgresql("psycopg"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
-    ),
-    "psycopg18": Backend(
-        postgresql("psycopg"), postgresql_contents, "postgres18", "SERIAL PRIMARY KEY"
-    ),
-    "psycopg2": Backend(
-        postgresql("psycopg2"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY"
-    ),
-    "pg8000": Backend(
-        postgresql("pg8000"), postgresql_contents, "postgres", "SERIAL PRIMARY KEY", whole=False
-    ),
+    **{
+        name: Backend(
+            postgresql(driver),
+            postgresql_contents,
+            place,
+            "SERIAL PRIMARY KEY",
+            whole=driver != "pg8000",
+            speaks=("postgresql", driver),
+        )
+        for name, driver, place in (
+            ("psycopg", "psycopg", "postgres"),
+            ("psycopg18", "psycopg", "postgres18"),
+            ("psycopg2", "psycopg2", "postgres"),
+            ("pg8000", "pg8000", "postgres"),
+        )
+    },
     "engine": Backend(
         postgresql("psycopg"),
         postgresql_contents,
         "postgres",
         "SERIAL PRIMARY KEY",
         own_connection=True,
+        speaks=("postgresql", "tokio-postgres"),
     ),
     **{
         f"{server}-{driver}": Backend(
@@ -237,6 +252,7 @@ BACKENDS = {
             server,
             "INTEGER AUTO_INCREMENT PRIMARY KEY",
             whole=(server, driver) in {("mariadb", "mysqldb"), ("mysql", "pymysql")},
+            speaks=(server, driver),
         )
         for server in ("mariadb", "mysql")
         for driver in ("mysqldb", "pymysql", "mysqlconnector")
@@ -303,6 +319,42 @@ class Oracle:
         form = arguments.pop("form", FORMS["dicts"])
         ours = self.outcome(lambda: self.by_fastbulk(model, form(model, rows), **arguments))
         theirs = self.outcome(lambda: self.by_sqlalchemy(model, rows, **arguments))
+        self.compare(ours, theirs)
+        assert self.contents(self.ours) == self.contents(self.theirs)
+        return ours
+
+    def fill(self, model: Any, rows: Sequence[Any]) -> None:
+        """Inserts the rows on both sides, by SQLAlchemy."""
+        for engine in (self.ours, self.theirs):
+            with Session(engine) as session, session.begin():
+                session.execute(insert(model), rows)
+
+    def same(self, ours: Callable[[Any], Any], theirs: Callable[[Session], Any]) -> Any:
+        """Does the one on fastbulk's side and the other on SQLAlchemy's, and compares what came
+        back or was raised, and all that stands in the two databases, in whatever order.
+
+        `ours` is given the Engine where fastbulk is to open a connection of its own.
+        """
+
+        def by_fastbulk() -> Any:
+            if self.backend.own_connection:
+                return ours(self.ours)
+            with Session(self.ours) as session, session.begin():
+                return ours(session)
+
+        def by_sqlalchemy() -> Any:
+            with Session(self.theirs) as session, session.begin():
+                return theirs(session)
+
+        outcome = self.outcome(by_fastbulk)
+        self.compare(outcome, self.outcome(by_sqlalchemy))
+        assert self.sorted_contents(self.ours) == self.sorted_contents(self.theirs)
+        return outcome
+
+    def sorted_contents(self, engine: Engine | None = None) -> dict[str, Any]:
+        return {name: sorted(rows, key=repr) for name, rows in self.contents(engine).items()}
+
+    def compare(self, ours: Any, theirs: Any) -> None:
         if isinstance(ours, BaseException) or isinstance(theirs, BaseException):
             if not (isinstance(ours, BaseException) and isinstance(theirs, BaseException)):
                 pytest.fail(f"fastbulk: {short(ours)}\nSQLAlchemy: {short(theirs)}")
@@ -311,12 +363,10 @@ class Oracle:
             assert orig_type(ours) is orig_type(theirs)
         else:
             assert ours == theirs
-        assert self.contents(self.ours) == self.contents(self.theirs)
-        return ours
 
-    def outcome(self, insert: Callable[[], Any]) -> Any:
+    def outcome(self, call: Callable[[], Any]) -> Any:
         try:
-            return insert()
+            return call()
         except Exception as error:
             return error
 
@@ -452,3 +502,35 @@ def error_of(insert: Callable[[], Any]) -> Any:
 
 def place(error: Any) -> tuple[Any, Any, Any]:
     return error.row, error.column, error.value
+
+
+def stale(update: Callable[[], Any]) -> Any:
+    """The ``StaleDataError`` of a call, with the attributes that fastbulk gives it."""
+    with pytest.raises(StaleDataError) as caught:
+        update()
+    return caught.value
+
+
+def shuffled(count: int) -> list[int]:
+    """1 to `count`, in an order of their own."""
+    return [1 + i * 7919 % count for i in range(count)]
+
+
+def create(session: Session, model: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Makes the tables in the transaction of the Session, with these rows."""
+    model.metadata.create_all(session.connection())
+    session.execute(insert(model), list(rows))
+
+
+def stored(session: Session, *columns: Any) -> list[Any]:
+    """What stands in the database, in the order of the first column."""
+    rows = session.execute(select(*columns).order_by(columns[0])).all()
+    return [row[0] for row in rows] if len(columns) == 1 else [tuple(row) for row in rows]
+
+
+def statements(target: Engine | Session) -> list[str]:
+    """Those that are sent from now on."""
+    seen: list[str] = []
+    engine = target.get_bind() if isinstance(target, Session) else target
+    event.listen(engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    return seen

@@ -107,8 +107,9 @@ class KeyedCall:
             if report is not None and rows:
                 report(len(rows), None)
         middle = time.perf_counter()
+        # Returned entities are loaded into what the Session has of them.
+        self._synchronize(rows, sent)
         result = self._result(rows, sent)
-        self._synchronize(rows, sent, result)
         end = time.perf_counter()
         extract = sum(each.seconds for each in sent) + end - middle
         result.road = self.road
@@ -196,8 +197,8 @@ class KeyedCall:
         if len(outcomes) > 1 and self.request.verb == "update":
             idle = set.intersection(*(set(outcome.idle) for outcome in outcomes))
             result.rowcount = len(rows) - len(idle)
-        result.unmatched = sorted(row for outcome in outcomes for row in outcome.unmatched)
-        result.missing = sorted(row for outcome in outcomes for row in outcome.missing)
+        result.unmatched = sorted(row for each in outcomes for row in each.unmatched)
+        result.missing = sorted(row for each in outcomes for row in each.missing)
         return result
 
     def _rows(self, outcomes: list[Outcome]) -> Result:
@@ -210,7 +211,7 @@ class KeyedCall:
         options = {"populate_existing": True, **self.execution_options}
         return Result.of_entities(dialect, session, returning, outcomes, options)
 
-    def _synchronize(self, rows: list[Any], sent: list[_Sent], result: Result) -> None:
+    def _synchronize(self, rows: list[Any], sent: list[_Sent]) -> None:
         session = self.held.session
         if session is None or not sent or not session.identity_map:
             return
@@ -223,7 +224,7 @@ class KeyedCall:
                 given[key] = {*given[key], *row} if key in given else row.keys()
             synchronize.expire(session, self.mapper, given, changed)
         else:
-            left = {*result.missing, *result.unmatched}
+            left = {row for each in sent for row in each.left_out}
             keys = [key for row, (key, _) in enumerate(self._by_key(rows)) if row not in left]
             synchronize.delete(session, self.mapper, keys, self.held.connection)
 

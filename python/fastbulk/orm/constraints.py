@@ -30,4 +30,6 @@ def columns_of_check(table: Table, check: str) -> list[str]:
 
 
 def _checks(table: Table) -> list[CheckConstraint]:
-    return [c for c in table.constraints if isinstance(c, CheckConstraint)]
+    """Those of the table and those that stand with a column."""
+    of_columns = (constraint for column in table.columns for constraint in column.constraints)
+    return [c for c in (*table.constraints, *of_columns) if isinstance(c, CheckConstraint)]
