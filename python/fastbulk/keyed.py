@@ -193,10 +193,10 @@ class KeyedCall:
         result.rowcount = 0
         if outcomes:
             result.rowcount = outcomes[-1].rowcount
-            result.actions = outcomes[-1].actions
         if len(outcomes) > 1 and self.request.verb == "update":
             idle = set.intersection(*(set(outcome.idle) for outcome in outcomes))
             result.rowcount = len(rows) - len(idle)
+        result.actions = [action for each in outcomes for action in each.actions]
         result.unmatched = sorted(row for each in outcomes for row in each.unmatched)
         result.missing = sorted(row for each in outcomes for row in each.missing)
         return result

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from .call import Call, why_not_own
 from .keyed import KeyedCall
-from .orm.keyed import KeyedRequest, names_of
+from .orm.keyed import KeyedRequest, names_of, unique_key
 from .orm.mapping import Request, mapper_of, table_of, tables_of
 from .orm.returning import as_list
 from .progress import reporting
@@ -192,6 +192,7 @@ def upsert(
     where: Any = None,
     only_changed: bool = False,
     duplicates: Literal["error", "first", "last"] = "error",
+    probe_first: bool = False,
     returning: Any = None,
     unknown: Literal["raise", "ignore"] = "raise",
     options: Sequence[Any] = (),
@@ -201,7 +202,8 @@ def upsert(
     """Inserts rows, and updates those whose key is there already.
 
     What a row gives is stored, None as NULL. What it leaves out becomes its default in a new row,
-    and stays as it is (but for ``onupdate``) in one that is there.
+    and stays as it is (but for ``onupdate``) in one that is there. A version id is set in a new
+    row and stays in one that is there.
 
     Parameters
     ----------
@@ -212,9 +214,10 @@ def upsert(
     rows
         As for :func:`insert`; they are held until the call ends.
     key
-        The attributes, or their names, of a unique key; by default the primary key.
+        A unique key: its attributes or their names, in any order; or a unique constraint or
+        index, or its name as the table of the class knows it. By default the primary key.
     key_where
-        The condition of a partial unique index.
+        The condition of a partial unique index; one that is named as the ``key`` brings its own.
     update
         What is stored in rows that are there: a list of attributes; ``"nothing"``; or a mapping
         from attribute to value or SQL expression over the row that is there and, by
@@ -226,6 +229,9 @@ def upsert(
     duplicates
         What to make of several rows with one key, as the database compares keys: an error, or the
         first or last of them counts and the others are left out.
+    probe_first
+        Rows that are there are looked for first, so that they use up no generated keys. (SQLite
+        never does.)
     returning
         What comes back for every row, in the order of the rows, whatever became of it.
     unknown, options, execution_options, progress
@@ -255,6 +261,7 @@ def upsert(
         where=where,
         only_changed=only_changed,
         duplicates=duplicates,
+        probe_first=probe_first,
         returning=returning,
         unknown=unknown,
         options=options,
@@ -268,6 +275,7 @@ def delete(
     keys: Iterable[Any],
     *,
     where: Any = None,
+    returning: Any = None,
     execution_options: Mapping[str, Any] | None = None,
     progress: Report | bool | None = None,
 ) -> Result:
@@ -281,16 +289,20 @@ def delete(
         A mapped class. Rows of joined inheritance are deleted from all its tables.
     keys
         Whole primary keys: values, tuples in the order of the key's columns, mappings, or objects.
+        It is no error to give one twice.
     where
         A condition, or a list of them, that a row has to meet too. Rows that don't meet it are in
         the result's ``unmatched``.
+    returning
+        Attributes, or SQL expressions over them, of what was deleted: each row once, in the order
+        of the keys.
     execution_options, progress
         As for :func:`insert`.
 
     Returns
     -------
     Result
-        With ``.rowcount``, ``.missing`` (indexes of keys that are not there), ``.unmatched``,
+        With ``.rowcount``, ``.missing`` (indexes of keys that were not there), ``.unmatched``,
         ``.road`` and ``.timing``.
 
     Raises
@@ -303,7 +315,7 @@ def delete(
         There is no road for this verb on this database yet.
     """
     mapper = mapper_of(model)
-    request = _delete_request(mapper, where=where)
+    request = _delete_request(mapper, where=where, returning=returning)
     return _keyed(target, mapper, keys, request, execution_options, progress)
 
 
@@ -365,6 +377,7 @@ def _upsert_request(
     where: Any = None,
     only_changed: bool = False,
     duplicates: str = "error",
+    probe_first: bool = False,
     returning: Any = None,
     unknown: str = "raise",
     options: Sequence[Any] = (),
@@ -375,6 +388,7 @@ def _upsert_request(
         )
     if duplicates not in {"error", "first", "last"}:
         raise exc.ArgumentError(f"duplicates is 'error', 'first' or 'last', got {duplicates!r}")
+    names, index = unique_key(mapper, key)
     updates, values = _updates(mapper, update)
     return KeyedRequest(
         "upsert",
@@ -383,16 +397,24 @@ def _upsert_request(
         tuple(options),
         where=tuple(as_list(where)),
         values=values,
-        key=names_of(mapper, as_list(key), "key"),
-        key_where=key_where,
+        key=names,
+        key_where=key_where if index is None else index,
         update=updates,
         duplicates=duplicates,
         only_changed=only_changed,
+        probe_first=probe_first,
     )
 
 
-def _delete_request(mapper: Mapper[Any], *, where: Any = None) -> KeyedRequest:
-    return KeyedRequest("delete", where=tuple(as_list(where)))
+def _delete_request(
+    mapper: Mapper[Any], *, where: Any = None, returning: Any = None
+) -> KeyedRequest:
+    request = KeyedRequest(
+        "delete", returning=tuple(as_list(returning)), where=tuple(as_list(where))
+    )
+    if request.has_entities:
+        raise exc.ArgumentError("returning: what was deleted comes back as values, not as objects")
+    return request
 
 
 _REQUESTS: dict[str, Callable[..., Request | KeyedRequest]] = {

@@ -22,15 +22,41 @@ use crate::slice::Slice;
 /// that the last one wins. Rows in `skipped`, which ascends, are left out.
 pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice, skipped: &[usize]) -> Result<Outcome> {
     let encoded: Vec<_> = slice.columns.iter().map(encode).collect();
-    let mut order: Vec<_> = match Keys::comparable(handle, plan, slice, &encoded)? {
-        Some(keys) => keys.order(),
-        None => (0..slice.rows).collect(),
-    };
+    let keys = Keys::comparable(handle, plan, slice, &encoded)?;
+    let mut order = keys.as_ref().map_or_else(|| (0..slice.rows).collect(), Keys::order);
     order.retain(|row| skipped.binary_search(row).is_err());
+    let mut repeated = Vec::new();
+    if plan.verb == Verb::Delete {
+        repeated = keys.map_or_else(|| order.clone(), |keys| keys.repeated(&order));
+        repeated = existing(handle, plan, slice, &encoded, &repeated)?;
+    }
     in_any_order(handle, order, |order, _| {
         let statements = Statements::default();
-        Pass { handle, plan, slice, encoded: &encoded, statements }.run(order)
+        let collector = Collector::default();
+        Pass { handle, plan, slice, encoded: &encoded, repeated: &repeated, statements, collector }
+            .run(order)
     })
+}
+
+/// Those of the rows that are there, in ascending order.
+fn existing(
+    handle: Handle<'_>,
+    plan: &Plan,
+    slice: &Slice,
+    encoded: &[Encoded<'_>],
+    rows: &[usize],
+) -> Result<Vec<usize>> {
+    let (mut statement, columns) = prepare(handle, sql::exists(plan))?;
+    let mut found = Vec::new();
+    for &row in rows {
+        bind_row(&mut statement, slice, encoded, &columns, row)?;
+        if statement.step()? {
+            found.push(row);
+        }
+        statement.reset();
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Does the work in that order, and where a row is refused, once more in the order of the input,
@@ -62,6 +88,8 @@ enum Found {
     Other,
     /// The row sets nothing.
     NotAsked,
+    /// A row that another row of the slice has deleted.
+    Gone,
 }
 
 struct Pass<'p, 'h, 'd> {
@@ -69,20 +97,28 @@ struct Pass<'p, 'h, 'd> {
     plan: &'p Plan,
     slice: &'p Slice,
     encoded: &'p [Encoded<'d>],
+    /// Rows to delete that were there and may be gone, for others may have the same key.
+    repeated: &'p [usize],
     statements: Statements<'h, 'p, Vec<bool>>,
+    collector: Collector,
 }
 
 impl Pass<'_, '_, '_> {
     fn run(&mut self, order: &[usize]) -> Result<Outcome> {
         let mut gate = Gate::new();
         let mut outcome = Outcome::default();
+        let mut deleted = Vec::new();
         for &row in order {
             interrupted(&mut gate)?;
             match self.row(row)? {
-                Found::Yes => outcome.rowcount += 1,
+                Found::Yes => {
+                    outcome.rowcount += 1;
+                    deleted.push(row);
+                }
                 Found::Nothing => outcome.missing.push(row),
                 Found::Other => outcome.unmatched.push(row),
                 Found::NotAsked => outcome.idle.push(row),
+                Found::Gone => {}
             }
         }
         outcome.missing.sort_unstable();
@@ -95,22 +131,34 @@ impl Pass<'_, '_, '_> {
             rows.retain(|row| outcome.unmatched.binary_search(row).is_err());
             read_back(self.handle, self.plan, self.slice, self.encoded, &rows, &mut outcome)?;
         }
+        if self.plan.verb == Verb::Delete {
+            returned(std::mem::take(&mut self.collector), &deleted, self.slice, &mut outcome);
+        }
         Ok(outcome)
     }
 
     fn row(&mut self, row: usize) -> Result<Found> {
-        let Self { handle, plan, slice, encoded, ref mut statements } = *self;
+        let Self { handle, plan, slice, encoded, ref mut statements, ref mut collector, .. } =
+            *self;
         let given = slice.columns.iter().map(|series| series.is_given(row)).collect();
         let prepared = statements.get(handle, given, |given: &Vec<bool>| match plan.verb {
             Verb::Delete => Some(sql::delete(plan)),
             Verb::Insert | Verb::Update | Verb::Upsert => sql::update(plan, given),
         })?;
         let Some((statement, columns)) = prepared else { return Ok(Found::NotAsked) };
-        let ran = bind_row(statement, slice, encoded, columns, row).and_then(|()| statement.run());
+        let ran = bind_row(statement, slice, encoded, columns, row).and_then(|()| {
+            while statement.step()? {
+                collector.take(statement);
+            }
+            Ok(())
+        });
         statement.reset();
         ran.map_err(|failure| failure.of_row(row))?;
         if handle.changes() > 0 {
             return Ok(Found::Yes);
+        }
+        if self.repeated.binary_search(&row).is_ok() && !self.exists(row)? {
+            return Ok(Found::Gone);
         }
         if plan.condition.is_none() || !self.exists(row)? {
             return Ok(Found::Nothing);
@@ -148,10 +196,15 @@ pub fn read_back(
         }
         statement.reset();
     }
+    returned(collector, rows, slice, outcome);
+    Ok(())
+}
+
+/// Adds what came back of these rows of the slice.
+fn returned(collector: Collector, rows: &[usize], slice: &Slice, outcome: &mut Outcome) {
     let returned = collector.finish(0);
     (outcome.rows, outcome.columns) = (returned.rows, returned.columns);
     outcome.positions = positions(rows, slice.rows);
-    Ok(())
 }
 
 /// Where each of these different numbers below `end` stands among them; none if they ascend.

@@ -51,6 +51,12 @@ impl<'d> Keys<'d> {
         rows
     }
 
+    /// Of rows in that order, those whose key is that of the row before.
+    pub fn repeated(&self, order: &[usize]) -> Vec<usize> {
+        let pairs = order.windows(2).filter(|pair| self.compare(pair[0], pair[1]).is_eq());
+        pairs.map(|pair| pair[1]).collect()
+    }
+
     pub fn compare(&self, a: usize, b: usize) -> Ordering {
         let mut orders = self.columns.iter().map(|values| match values {
             Encoded::Int(values) => values[a].cmp(&values[b]),

@@ -195,6 +195,7 @@ pub fn update(plan: &Plan, given: &[bool]) -> Option<RowSql> {
 pub fn delete(plan: &Plan) -> RowSql {
     let mut sql = RowSql { text: format!("DELETE FROM {}", plan.sql_table), columns: Vec::new() };
     sql.row(plan);
+    sql.push(&returning(plan));
     sql
 }
 

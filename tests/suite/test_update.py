@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.verb("update")
 
 #: A small call, one of some statements, and one that is worth preparing something.
-COUNTS = [3, 130, 2_500]
+COUNTS = [3, 130, 1_100]
 
 
 def thing(**more: Any) -> Any:

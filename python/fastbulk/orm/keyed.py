@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Table, and_, exc, null
+from sqlalchemy import Index, PrimaryKeyConstraint, Table, UniqueConstraint, and_, exc, null
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import ClauseElement
 
@@ -13,8 +13,8 @@ from .. import _native
 from .defaults import default_of, default_on_update, next_version
 from .given import keys_given, pieces
 from .kinds import kind_of
-from .mapping import Adapter, KeyAdapter, tables_of
-from .returning import Returning, compile_returning, is_entity
+from .mapping import Adapter, KeyAdapter, table_of, tables_of
+from .returning import Returning, as_list, compile_returning, is_entity
 from .sql import Renderer
 
 if TYPE_CHECKING:
@@ -40,11 +40,13 @@ class KeyedRequest:
     values: tuple[tuple[str, Any], ...] = ()
     #: Attribute names of an upsert's key; empty for the primary key.
     key: tuple[str, ...] = ()
+    #: The condition of a partial index, or the index that may have one.
     key_where: Any = None
     #: Attribute names that an upsert stores in rows that are there; None for all given ones.
     update: tuple[str, ...] | None = None
     duplicates: str = "error"
     only_changed: bool = False
+    probe_first: bool = False
     schema_translate_map: tuple[tuple[str | None, str | None], ...] = ()
 
     @property
@@ -73,6 +75,8 @@ class KeyedPlan:
     inputs: tuple[int, ...]
     #: Attributes that the call changes in rows that don't give them.
     changed: frozenset[str]
+    #: Rows that are there are not to use up generated keys.
+    probe_first: bool
 
     def changed_by(self, part: _native.Slice) -> Iterator[str]:
         """Attributes that these rows may change."""
@@ -166,12 +170,27 @@ class _Maker:
             native,
             returning,
             self.carrier.example_sql(native),
-            adapt if self.single else _Part(adapt, names),
+            adapt if self.single else _Part(adapt, names, self.repeated(keys)),
             adapt,
             tuple(self.needed(table, columns)),
             tuple(sorted(positions[key] for key in self.inputs & positions.keys())),
             frozenset(self.changed(keys)),
+            request.probe_first,
         )
+
+    def repeated(self, keys: Mapping[str, Column[Any]]) -> dict[str, str]:
+        """Attributes of the table's key -> attributes of the class's key that they repeat."""
+        pairs: list[tuple[Any, Any]] = []
+        for mapper in self.mapper.iterate_to_root():
+            pairs += mapper._inherits_equated_pairs or ()
+        repeated = {}
+        for key, column in keys.items():
+            root: Any = column
+            for parent, child in pairs:
+                root = parent if child is root else root
+            if column.primary_key and root is not column:
+                repeated[key] = self.mapper.get_property_by_column(root).key
+        return repeated
 
     def check(self, keys: Mapping[str, Column[Any]]) -> None:
         """Refuses to set what finds a row."""
@@ -273,9 +292,11 @@ class _Maker:
             return None
         names = request.key or [key for key, column in keys.items() if column.primary_key]
         target = f"({', '.join(self.render.column(keys[name]) for name in names)})"
-        key_where = None
-        if request.key_where is not None:
-            key_where = self.render.expression(request.key_where)
+        where, key_where = request.key_where, None
+        if isinstance(where, Index):
+            where = where.dialect_options[self.dialect.name].get("where")
+        if where is not None:
+            key_where = self.render.expression(where)
             target += f" WHERE {key_where}"
         updates = [
             position
@@ -320,14 +341,51 @@ def _is_expression(value: Any) -> bool:
 
 
 class _Part:
-    """Takes from each row what one of several tables has."""
+    """Takes from each row what one of several tables has, its key if need be from the parent's."""
 
-    def __init__(self, adapt: Callable[[Any, int], dict[str, Any]], names: frozenset[str]) -> None:
-        self.adapt, self.names = adapt, names
+    def __init__(
+        self,
+        adapt: Callable[[Any, int], dict[str, Any]],
+        names: frozenset[str],
+        repeated: Mapping[str, str],
+    ) -> None:
+        self.adapt, self.names, self.repeated = adapt, names, repeated
 
     def __call__(self, row: Any, position: int) -> dict[str, Any]:
         adapted = self.adapt(row, position)
-        return {key: value for key, value in adapted.items() if key in self.names}
+        part = {key: value for key, value in adapted.items() if key in self.names}
+        for key, parent in self.repeated.items():
+            if parent in adapted:
+                part.setdefault(key, adapted[parent])
+        return part
+
+
+def unique_key(mapper: Mapper[Any], key: Any) -> tuple[tuple[str, ...], Index | None]:
+    """The attributes of a unique key, and the index if it was named.
+
+    Raises
+    ------
+    sqlalchemy.exc.ArgumentError
+        It is nothing that the class or its table has.
+    """
+    named = {str(c.name): c for c in _unique_keys(table_of(mapper)) if c.name}
+    if isinstance(key, str) and key not in mapper.attrs and key in named:
+        key = named[key]
+    if not isinstance(key, (Index, PrimaryKeyConstraint, UniqueConstraint)):
+        return names_of(mapper, as_list(key), "key"), None
+    if key not in _unique_keys(table_of(mapper)):
+        raise exc.ArgumentError(f"{key!r} is no unique key of {table_of(mapper).name}")
+    names = tuple(mapper.get_property_by_column(column).key for column in key.columns)
+    return names, key if isinstance(key, Index) else None
+
+
+def _unique_keys(table: Table) -> list[PrimaryKeyConstraint | UniqueConstraint | Index]:
+    """Those over columns alone."""
+    constraints = [
+        c for c in table.constraints if isinstance(c, (PrimaryKeyConstraint, UniqueConstraint))
+    ]
+    indexes = [i for i in table.indexes if i.unique and len(i.columns) == len(i.expressions)]
+    return [*constraints, *indexes]
 
 
 def names_of(mapper: Mapper[Any], attributes: Iterable[Any], what: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Table, exc, inspect, null
+from sqlalchemy import Row, Table, exc, inspect, null
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from sqlalchemy.sql import ClauseElement
 
@@ -357,7 +357,7 @@ class KeyAdapter(Adapter):
         if isinstance(row, MappingABC):
             adapted = self.mapping(row, position)
             return {name: adapted[name] for name in self.key if name in adapted}
-        if isinstance(row, (tuple, list)):
+        if isinstance(row, (tuple, list, Row)):
             if len(row) != len(self.key):
                 raise exc.ArgumentError(
                     f"row {position} has {len(row)} values, and the primary key "
