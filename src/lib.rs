@@ -45,6 +45,8 @@ mod _native {
     #[pymodule_export]
     use crate::postgres::error::PostgresError;
     #[pymodule_export]
+    use crate::postgres::keyed::PostgresKeyed;
+    #[pymodule_export]
     use crate::postgres::writer::{PostgresWriter, postgres_values};
     #[pymodule_export]
     use crate::slice::Slice;

@@ -326,6 +326,32 @@ impl Plan {
         })
     }
 
+    #[getter]
+    fn verb(&self) -> &'static str {
+        match self.verb {
+            Verb::Insert => "insert",
+            Verb::Update => "update",
+            Verb::Upsert => "upsert",
+            Verb::Delete => "delete",
+        }
+    }
+
+    /// Whether a row that is updated or deleted has to be as a condition has it.
+    #[getter]
+    fn has_condition(&self) -> bool {
+        self.condition.is_some()
+    }
+
+    /// What counts of several rows with one key: `error`, `first` or `last`; None but for upserts.
+    #[getter]
+    fn duplicates(&self) -> Option<&'static str> {
+        self.conflict.as_ref().map(|conflict| match conflict.duplicates {
+            Duplicates::Error => "error",
+            Duplicates::First => "first",
+            Duplicates::Last => "last",
+        })
+    }
+
     /// Whether some default is a SQL expression.
     #[getter]
     fn has_expressions(&self) -> bool {

@@ -103,8 +103,15 @@ WAYS = (
     Way(
         "native",
         frozenset({"update", "upsert", "delete"}),
-        frozenset({("sqlite", "pysqlite")}),
-        ("not rendered", "no function"),
+        frozenset(
+            {
+                ("sqlite", "pysqlite"),
+                ("postgresql", "psycopg"),
+                ("postgresql", "psycopg2"),
+                ("postgresql", "tokio-postgres"),
+            }
+        ),
+        ("not rendered", "no function", "no COPY"),
     ),
     Way("sqlalchemy", frozenset({"insert"}), frozenset(), ()),
 )

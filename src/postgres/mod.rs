@@ -2,13 +2,15 @@
 //! connection of our own.
 //!
 //! `encode` writes binary fields, `text` the elements of array literals, `sql` the statements;
-//! `writer` is what Python calls for them. A connection is opened by `connect` with `settings` and
+//! `writer` is what Python calls for them, and `keyed` for rows that are found by their keys. A connection is opened by `connect` with `settings` and
 //! `tls`; `answer` and `error` are what it gives.
 
 mod answer;
 pub mod connect;
 mod encode;
 pub mod error;
+pub mod keyed;
+mod keyed_sql;
 mod numeric;
 mod settings;
 mod sql;

@@ -54,13 +54,12 @@ pub fn are_numbers(cells: &Tagged) -> bool {
 /// Fails with the row of a text with a NUL byte, which no text of PostgreSQL can hold.
 pub fn write_array(
     series: &Series,
-    rows: std::ops::Range<usize>,
+    rows: impl IntoIterator<Item = usize>,
     out: &mut String,
 ) -> Result<(), usize> {
     out.push('{');
-    let first = rows.start;
-    for row in rows {
-        if row > first {
+    for (position, row) in rows.into_iter().enumerate() {
+        if position > 0 {
             out.push(',');
         }
         write_element(series.get(row), out).map_err(|()| row)?;
@@ -70,11 +69,10 @@ pub fn write_array(
 }
 
 /// Appends `{t,f}`: which of these rows give the column.
-pub fn write_given(series: &Series, rows: std::ops::Range<usize>, out: &mut String) {
+pub fn write_given(series: &Series, rows: impl IntoIterator<Item = usize>, out: &mut String) {
     out.push('{');
-    let first = rows.start;
-    for row in rows {
-        if row > first {
+    for (position, row) in rows.into_iter().enumerate() {
+        if position > 0 {
             out.push(',');
         }
         out.push(if series.is_given(row) { 't' } else { 'f' });

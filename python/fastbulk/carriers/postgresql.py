@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from .._native import Slice, Source
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
 
 #: A call of at most so many rows is one INSERT..VALUES, with no question to the catalog.
@@ -69,6 +70,11 @@ class Driver(Protocol):
         messages as the driver can. ``columns`` is a query with the same columns, which costs less
         than the statement itself to be asked for their types.
         """
+
+    def execute_each(
+        self, cursor: Any, statements: Sequence[str], begin: Texts = (), columns: str = ""
+    ) -> list[Answer]:
+        """The same for several statements; gives the answer of each."""
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         """Sends COPY data; gives the number of rows."""
@@ -164,8 +170,15 @@ def insert(
     sqlalchemy.exc.InvalidRequestError
         Fewer rows came back than were sent.
     """
-    try:
+    with values_refused(connection):
         yield from _insert(connection, plan, source, driver, notes)
+
+
+@contextmanager
+def values_refused(connection: Connection) -> Iterator[None]:
+    """Gives a value that native code can't send the error that the driver would raise."""
+    try:
+        yield
     except _native.RowError as error:
         row, key, value, reason, cause = error.args
         if isinstance(cause, OverflowError):
@@ -216,13 +229,13 @@ def foresee(
     connection: Connection, plan: InsertPlan, driver: Driver, notes: dict[str, str]
 ) -> None:
     """Notes what a call of more than ``SMALL`` rows would send, as far as the catalog tells."""
-    frame = _frame_of_call(connection, driver)
+    frame = frame_of_call(connection, driver)
     try:
-        _simple(connection, frame.begin)
+        simple(connection, frame.begin)
         try:
             catalog = read_catalog(connection, plan, driver)
         finally:
-            _simple(connection, frame.undo)
+            simple(connection, frame.undo)
     except exc.DBAPIError:
         # The call itself will say why it can't insert.
         return
@@ -294,13 +307,13 @@ def _key(plan: InsertPlan) -> int:
 
 def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver: Driver) -> Sent:
     shown = f"INSERT INTO {plan.native.sql_table} /* VALUES, {len(part)} rows */"
-    frame = _frame_of_call(connection, driver)
+    frame = frame_of_call(connection, driver)
     begin: Texts
     if plan.returning is None or len(part) == 1:
         # What can't lose rows unseen needs no look at the answer, and no message more than one.
         begin, end = ((), "") if frame is _TRANSACTION else ((frame.begin,), frame.end)
     elif driver.shows_every_answer and not plan.may_lose_rows:
-        guard = _GUARD.format(literal=_literal(plan.native.sql_table))
+        guard = _GUARD.format(literal=literal(plan.native.sql_table))
         begin, end = (frame.begin, guard), frame.end
     else:
         begin, end = (frame.begin,), ""
@@ -311,20 +324,20 @@ def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver
 
     # A value that can't be written is refused before there is anything to undo.
     sql = _native.postgres_values(plan.native, part, 0, len(part))
-    with _undone_on_error(connection, frame):
+    with undone_on_error(connection, frame):
         try:
             sent = _execute(connection, plan, driver, shown, sql, begin, end)
         except exc.DBAPIError as error:
             if len(begin) > 1 and _GUARDED in str(error.orig):
                 plan.may_lose_rows.append(True)
-                _simple(connection, frame.again)
+                simple(connection, frame.again)
                 sent, end = run(0, len(part)), ""
             else:
-                _explain(error, connection, plan, _Slices([part]), frame, run)
+                explain(error, connection, plan, _Slices([part]), frame, run)
                 raise
         _check(sent, part, plan)
         if not end and begin:
-            _simple(connection, frame.end)
+            simple(connection, frame.end)
     return sent
 
 
@@ -351,7 +364,7 @@ def _insert_unnest(
     try:
         sent = run(0, len(part), (_SLICE.begin,), _SLICE.end)
     except exc.DBAPIError as error:
-        _explain(error, connection, plan, _Slices([part]), _SLICE, run)
+        explain(error, connection, plan, _Slices([part]), _SLICE, run)
         raise
     _check(sent, part, plan)
     return sent
@@ -411,13 +424,13 @@ def _copy(
         count = _send_copy(connection, driver, sql, itertools.chain.from_iterable(parts))
         return Sent(count, [], None)
 
-    _simple(connection, _SLICE.begin)
+    simple(connection, _SLICE.begin)
     try:
         count = _send_copy(connection, driver, sql, pieces())
     except exc.DBAPIError as error:
-        _explain(error, connection, plan, sent, _SLICE, again)
+        explain(error, connection, plan, sent, _SLICE, again)
         raise
-    _simple(connection, _SLICE.end)
+    simple(connection, _SLICE.end)
     if keys is None:
         return Sent(count, [], None), following
     return Keyed(count, keys.take(len(sent))), following
@@ -469,7 +482,7 @@ class _Keys:
         if missing > 0:
             # One value is read faster than many rows.
             sql = (
-                f"SELECT string_agg(int8send(nextval({_literal(self._sequence)})), ''::bytea) "
+                f"SELECT string_agg(int8send(nextval({literal(self._sequence)})), ''::bytea) "
                 f"FROM generate_series(1, {missing})"
             )
             shown = f"SELECT /* {missing} keys of {self._sequence} */"
@@ -498,8 +511,24 @@ _WIDTH = 8
 _STEP = 2_000
 
 
+class Rows(Protocol):
+    """Rows that were sent together, counted from the first of them."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[Slice, int, int]]:
+        """The slices of rows ``start`` to ``stop``, each with its own rows' numbers."""
+
+    def value(self, row: int, column: int) -> Any:
+        """What the row gives for the column."""
+
+    def number(self, row: int) -> int:
+        """The row's number in the input."""
+
+
 class _Slices:
-    """Slices that follow each other, as one."""
+    """_Slices that follow each other, as one."""
 
     def __init__(self, parts: list[Slice]) -> None:
         self.parts = parts
@@ -520,7 +549,6 @@ class _Slices:
         self.parts.append(part)
 
     def ranges(self, start: int, stop: int) -> Iterator[tuple[Slice, int, int]]:
-        """The parts of rows ``start`` to ``stop``, each with its own rows' numbers."""
         for part in self.parts:
             offset = part.first_row - self.first_row
             low, high = max(start - offset, 0), min(stop - offset, len(part))
@@ -530,6 +558,9 @@ class _Slices:
     def value(self, row: int, column: int) -> Any:
         ((part, low, _),) = self.ranges(row, row + 1)
         return part.value(low, column)
+
+    def number(self, row: int) -> int:
+        return self.first_row + row
 
 
 def _execute(
@@ -581,7 +612,7 @@ _CALL = Frame.savepoint("fastbulk")
 _SLICE = Frame.savepoint("fastbulk_slice")
 
 
-def _frame_of_call(connection: Connection, driver: Driver) -> Frame:
+def frame_of_call(connection: Connection, driver: Driver) -> Frame:
     """A savepoint in the caller's transaction, or a transaction where there is none."""
     in_transaction = driver.in_transaction(connection.connection.driver_connection)
     return _CALL if in_transaction else _TRANSACTION
@@ -590,26 +621,28 @@ def _frame_of_call(connection: Connection, driver: Driver) -> Frame:
 @contextmanager
 def all_or_nothing(connection: Connection, driver: Driver) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    frame = _frame_of_call(connection, driver)
-    _simple(connection, frame.begin)
-    with _undone_on_error(connection, frame):
+    frame = frame_of_call(connection, driver)
+    simple(connection, frame.begin)
+    with undone_on_error(connection, frame):
         yield
-        _simple(connection, frame.end)
+        simple(connection, frame.end)
 
 
 @contextmanager
-def _undone_on_error(connection: Connection, frame: Frame) -> Iterator[None]:
+def undone_on_error(connection: Connection, frame: Frame) -> Iterator[None]:
+    """Undoes what was sent inside, after the frame's begin, if an error ends it."""
     try:
         yield
     except BaseException:
         # Where the transaction is gone the savepoint is too: what failed first is reported.
         if not connection.invalidated and not connection.closed:
             with suppress(exc.DBAPIError):
-                _simple(connection, frame.undo)
+                simple(connection, frame.undo)
         raise
 
 
-def _simple(connection: Connection, sql: str) -> None:
+def simple(connection: Connection, sql: str) -> None:
+    """Executes statements of which nothing is wanted back."""
     connection.exec_driver_sql(sql, execution_options={"no_parameters": True}).close()
 
 
@@ -726,11 +759,11 @@ def read_catalog(connection: Connection, plan: InsertPlan, driver: Driver) -> Ca
     native = plan.native
     casts = [_own_cast(column) for column in native.columns]
     mapped = ", ".join(
-        f"({_literal(column.name)}, {_literal(cast or None)})"
+        f"({literal(column.name)}, {literal(cast or None)})"
         for column, cast in zip(native.columns, casts, strict=True)
     )
     lock = f"LOCK TABLE {native.sql_table} IN ROW EXCLUSIVE MODE"
-    sql = _CATALOG.format(literal=_literal(native.sql_table), mapped=mapped)
+    sql = _CATALOG.format(literal=literal(native.sql_table), mapped=mapped)
     rows = statement.run(
         connection,
         f"SELECT /* catalog of {native.sql_table} */",
@@ -758,7 +791,8 @@ def _own_cast(column: _native.Column) -> str | None:
     return (match[1] or "") if match else None
 
 
-def _literal(text: str | None) -> str:
+def literal(text: str | None) -> str:
+    """A text as SQL."""
     if text is None:
         return "NULL"
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
@@ -772,13 +806,13 @@ _OF_VALUES = "22"
 _MESSAGE = "message_primary"
 
 
-def _explain(
+def explain(
     error: exc.DBAPIError,
     connection: Connection,
-    plan: InsertPlan,
-    part: _Slices,
+    plan: InsertPlan | KeyedPlan,
+    part: Rows,
     frame: Frame,
-    run: Callable[[int, int], Sent],
+    run: Callable[[int, int], Any],
 ) -> None:
     """Says of the driver's error which row and column it is about."""
     if error.connection_invalidated:
@@ -788,31 +822,39 @@ def _explain(
     columns = plan.native.columns
     with suppress(exc.DBAPIError):
         if (_of(error, "sqlstate") or "").startswith(_OF_ROWS):
-            _simple(connection, frame.again)
+            simple(connection, frame.again)
             names = _columns(error, connection)
-            positions = [i for i, column in enumerate(columns) if column.name in names]
+            positions = [
+                i
+                for i, column in enumerate(columns)
+                if column.name in names and not _stands_in(column)
+            ]
             row = _row_of_key(error, part, positions)
             if row is None:
                 row = _row(error, connection, frame, run, len(part))
             if not positions and (_of(error, "sqlstate") or "").startswith(_OF_VALUES):
                 positions = _refused_alone(error, connection, plan, part, row, frame)
-            _simple(connection, frame.again)
+            simple(connection, frame.again)
     keys = tuple(columns[i].key or columns[i].name for i in positions)
     values = () if row is None else tuple(part.value(row, i) for i in positions)
     errors.locate(
         error,
-        row=None if row is None else part.first_row + row,
+        row=None if row is None else part.number(row),
         column=keys[0] if len(keys) == 1 else keys or None,
         value=values[0] if len(values) == 1 else values or None,
         hide_parameters=connection.engine.hide_parameters,
     )
 
 
+def _stands_in(column: _native.Column) -> bool:
+    return column.role in {"default", "update"}
+
+
 def _refused_alone(
     error: exc.DBAPIError,
     connection: Connection,
-    plan: InsertPlan,
-    part: _Slices,
+    plan: InsertPlan | KeyedPlan,
+    part: Rows,
     row: int,
     frame: Frame,
 ) -> list[int]:
@@ -825,16 +867,16 @@ def _refused_alone(
         if one.value(position, column) is None:
             continue
         sql = _native.postgres_values(plan.native, one, position, position + 1, only=column)
-        _simple(connection, frame.again)
+        simple(connection, frame.again)
         try:
-            _simple(connection, sql)
+            simple(connection, sql)
         except exc.DBAPIError as again:
             if all(_of(again, field) == _of(error, field) for field in ("sqlstate", _MESSAGE)):
                 refused.append(column)
     return refused
 
 
-def _row_of_key(error: exc.DBAPIError, part: _Slices, columns: list[int]) -> int | None:
+def _row_of_key(error: exc.DBAPIError, part: Rows, columns: list[int]) -> int | None:
     """The first row with the key that has no parent.
 
     Halving could be misled here: rows may have their parents further behind in the same call.
@@ -858,7 +900,7 @@ def _row(
     error: exc.DBAPIError,
     connection: Connection,
     frame: Frame,
-    run: Callable[[int, int], Sent],
+    run: Callable[[int, int], Any],
     rows: int,
 ) -> int:
     """The row that COPY names, or else the last one of the shortest beginning that fails so."""
@@ -867,7 +909,7 @@ def _row(
     good, bad = 0, rows
     while bad - good > 1:
         middle = (good + bad) // 2
-        _simple(connection, frame.again)
+        simple(connection, frame.again)
         try:
             run(0, middle)
         except exc.DBAPIError as again:
@@ -906,9 +948,7 @@ def _columns(error: exc.DBAPIError, connection: Connection) -> set[str]:
         return {found[1].strip('"')}
     if name := _of(error, "constraint_name"):
         schema, table = _of(error, "schema_name"), _of(error, "table_name")
-        sql = _CONSTRAINT.format(
-            schema=_literal(schema), table=_literal(table), name=_literal(name)
-        )
+        sql = _CONSTRAINT.format(schema=literal(schema), table=literal(table), name=literal(name))
         options = {"no_parameters": True}
         return set(connection.exec_driver_sql(sql, execution_options=options).scalars())
     return set()

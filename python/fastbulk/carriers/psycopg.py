@@ -7,15 +7,16 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from . import plain, postgresql
+from . import plain, postgresql, postgresql_keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Dialect
 
-    from .._native import Plan, Source
+    from .._native import Plan, Slice, Source
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
 
 
@@ -41,6 +42,21 @@ class _Driver:
         while cursor.nextset():
             pass
         return answer
+
+    def execute_each(
+        self,
+        cursor: Any,
+        statements: Sequence[str],
+        begin: postgresql.Texts = (),
+        columns: str = "",
+    ) -> list[postgresql.Answer]:
+        cursor.execute("; ".join((*begin, *statements)), prepare=False)
+        for _ in begin:
+            cursor.nextset()
+        answers = [_answer(cursor)]
+        while cursor.nextset():
+            answers.append(_answer(cursor))
+        return answers
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         with cursor.copy(sql) as copy:
@@ -116,6 +132,13 @@ def native(
 ) -> Iterator[postgresql.Sent | postgresql.Keyed]:
     """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
     return postgresql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def keyed(
+    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
+) -> postgresql_keyed.Done:
+    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
+    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
 
 
 def executemany(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from .. import _native
-from . import libpq, postgresql, psycopg
+from . import libpq, postgresql, postgresql_keyed, psycopg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection as SqlalchemyConnection
     from sqlalchemy.engine import Dialect
 
-    from .._native import Source
+    from .._native import Slice, Source
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
 
 #: What a road calls this driver.
@@ -309,6 +310,19 @@ class _Driver:
         count, described, rows = answers[len(begin)]
         return postgresql.Answer(count, rows, tuple(oid for _, oid in described))
 
+    def execute_each(
+        self,
+        cursor: Any,
+        statements: Sequence[str],
+        begin: postgresql.Texts = (),
+        columns: str = "",
+    ) -> list[postgresql.Answer]:
+        answers = cursor.connection.execute("; ".join((*begin, *statements)), columns)
+        return [
+            postgresql.Answer(count, rows, tuple(oid for _, oid in described))
+            for count, described, rows in answers[len(begin) :]
+        ]
+
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         count: int = cursor.connection.copy(sql, pieces)
         return count
@@ -337,6 +351,13 @@ def native(
 ) -> Iterator[postgresql.Sent | postgresql.Keyed]:
     """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
     return postgresql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def keyed(
+    connection: SqlalchemyConnection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
+) -> postgresql_keyed.Done:
+    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
+    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
 
 
 def cancel(connection: SqlalchemyConnection) -> None:

@@ -1,0 +1,519 @@
+"""Update, upsert and delete on PostgreSQL: rows that are found by their keys.
+
+A call of few rows, whose keys have an order that is known here, is a statement per row in one
+message. All others travel as arrays, and the server says which keys are equal and which is first:
+rows are locked in that order, so that calls wait for each other and never in a circle.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import exc
+
+from .. import _native
+from . import statement
+from .postgresql import (
+    SMALL,
+    Answer,
+    Frame,
+    Sent,
+    explain,
+    frame_of_call,
+    literal,
+    simple,
+    undone_on_error,
+    values_refused,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from .._native import Slice
+    from ..orm.keyed import KeyedPlan
+    from .postgresql import Driver, Texts
+
+_ACTIONS = {"i": "inserted", "u": "updated", "n": "unchanged", "d": "duplicate"}
+
+#: The condition of a row that is not of its table alone: its column can't be read there.
+_NO_SYSTEM_COLUMN = "0A000"
+_NO_UNIQUE_KEY = "42P10"
+
+_COUNTED = "SELECT 0::int8, ''::text"
+
+
+@dataclass
+class Done:
+    """What became of the rows of a slice."""
+
+    rowcount: int = 0
+    sent: Sent = field(default_factory=lambda: Sent(0, [], None))
+    missing: list[int] = field(default_factory=list)
+    unmatched: list[int] = field(default_factory=list)
+    idle: list[int] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+
+    @property
+    def type_codes(self) -> tuple[Any, ...] | None:
+        """The types of the returned columns, as the driver tells them."""
+        return self.sent.type_codes
+
+    def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
+        """The returned rows, in the order of the input, through the result processors."""
+        return self.sent.rows(processors)
+
+    def scalars(self, processor: Callable[[Any], Any] | None) -> list[Any]:
+        """The values of the first returned column."""
+        return self.sent.scalars(processor)
+
+
+def keyed(
+    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int], driver: Driver
+) -> Done:
+    """Updates, upserts or deletes the rows that the slice's keys find, but those in ``skipped``.
+
+    Where rows of an update are missing, nothing is updated.
+
+    Raises
+    ------
+    fastbulk._native.RowError
+        A value can't be sent.
+    sqlalchemy.exc.DBAPIError
+        The database refused a row, with ``.row``, ``.column`` and ``.value``.
+    sqlalchemy.exc.InvalidRequestError
+        Two rows have one key, or a trigger dropped a row.
+    """
+    left_out = frozenset(skipped)
+    rows = [row for row in range(len(part)) if row not in left_out]
+    work = _WORK[plan.native.verb](connection, plan, part, driver)
+    with values_refused(connection), work.undone_on_error():
+        done = work.run(rows)
+        work.end(undo=plan.native.verb == "update" and bool(done.missing))
+    return done
+
+
+class _Work:
+    """One call's slice on its way."""
+
+    def __init__(
+        self, connection: Connection, plan: KeyedPlan, part: Slice, driver: Driver
+    ) -> None:
+        self.connection, self.plan, self.part, self.driver = connection, plan, part, driver
+        self.native = plan.native
+        frame = frame_of_call(connection, driver)
+        self.frame = Frame.savepoint("fastbulk_keyed") if frame.begin != "BEGIN" else frame
+        self.begun = False
+        #: Writes statements of which each has one row, and asks nothing of the catalog.
+        self.row_writer = _native.PostgresKeyed(self.native, [])
+
+    def run(self, rows: list[int]) -> Done:
+        """Sends these rows of the slice."""
+        raise NotImplementedError
+
+    # The transaction
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if not self.begun:
+                raise
+            with undone_on_error(self.connection, self.frame):
+                raise
+
+    def begin(self) -> Texts:
+        """What stands before the next statement."""
+        if self.begun:
+            return ()
+        self.begun = True
+        return (self.frame.begin,)
+
+    def again(self) -> None:
+        """Undoes what was sent, to begin anew."""
+        simple(self.connection, self.frame.again)
+
+    def end(self, undo: bool) -> None:
+        """Ends the work."""
+        if self.begun:
+            simple(self.connection, self.frame.undo if undo else self.frame.end)
+
+    # Statements
+
+    @cached_property
+    def catalog(self) -> _Catalog:
+        """What the database says of the table, under the lock that a write takes anyway."""
+        table = self.native.sql_table
+        lock = f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE"
+        sql = _CATALOG.format(literal=literal(table))
+        begin = (*self.begin(), lock)
+        rows = statement.run(
+            self.connection,
+            f"SELECT /* catalog of {table} */",
+            lambda cursor: self.driver.execute(cursor, sql, begin, columns=sql),
+        ).rows
+        targets = {name: Target(*target) for name, *target, _ in rows}
+        columns = [targets.get(column.name) for column in self.native.columns]
+        is_table = bool(rows) and rows[0][-1] == "r"
+        return _Catalog(_native.PostgresKeyed(self.native, columns), is_table)
+
+    @property
+    def writer(self) -> _native.PostgresKeyed:
+        """Writes statements of many rows."""
+        return self.catalog.writer
+
+    def send(
+        self, write: Callable[[list[int]], str], rows: list[int], what: str, columns: str
+    ) -> Answer:
+        """Sends a statement of these rows."""
+        shown = f"{what} {self.native.sql_table} /* FROM unnest, {len(rows)} rows */"
+
+        def run(start: int, stop: int) -> Answer:
+            sql = write(rows[start:stop])
+            return statement.run(
+                self.connection,
+                shown,
+                lambda cursor: self.driver.execute(cursor, sql, self.begin(), columns=columns),
+            )
+
+        with self.explained(rows, run):
+            return run(0, len(rows))
+
+    def send_each(self, rows: list[int], what: str, columns: str = "") -> list[Answer]:
+        """Sends a statement per row."""
+        shown = f"{what} {self.native.sql_table} /* {len(rows)} rows */"
+
+        def run(start: int, stop: int) -> list[Answer]:
+            statements = [self.row_writer.row(self.part, row) for row in rows[start:stop]]
+            return statement.run(
+                self.connection,
+                shown,
+                lambda cursor: self.driver.execute_each(cursor, statements, self.begin(), columns),
+            )
+
+        with self.explained(rows, run):
+            return run(0, len(rows))
+
+    @contextmanager
+    def explained(self, rows: list[int], run: Callable[[int, int], Any]) -> Iterator[None]:
+        """Says of an error which row and column it is about."""
+        try:
+            yield
+        except exc.DBAPIError as error:
+            sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+            if sqlstate == _NO_UNIQUE_KEY:
+                raise exc.InvalidRequestError(
+                    f"no primary key or unique constraint of {self.plan.table.name} "
+                    "is on the key of this upsert"
+                ) from error
+            picked = _Picked(self.part, rows)
+            explain(error, self.connection, self.plan, picked, self.frame, run)
+            raise
+
+    @cached_property
+    def returned(self) -> str:
+        """A query with the columns of the returned rows, and of their numbers."""
+        return f"SELECT {self.native.returning}, 0::int4 FROM {self.native.sql_table}"
+
+    def counted(self, answer: Answer, rows: list[int]) -> set[int]:
+        """The rows that a statement counted."""
+        ((_, numbers),) = answer.rows
+        return set(rows) if numbers is None else _numbers(numbers)
+
+    def look(self, rows: list[int]) -> dict[int, tuple[int, int, bool]]:
+        """The rows that come second or later with their key, or whose key finds nothing: the first
+        row with the key, the place among these, and whether the key finds a row.
+        """
+        write = partial(self.writer.look, self.part)
+        answer = self.send(write, rows, "SELECT", "SELECT 0::int4, 0::int4, 0::int8, false")
+        return {number: (first, place, found) for number, first, place, found in answer.rows}
+
+    def read_back(self, rows: list[int]) -> Answer:
+        """What is to be returned of the rows that are there, with their numbers."""
+        write = partial(self.writer.read_back, self.part)
+        return self.send(write, rows, "SELECT", self.returned)
+
+    def leave_out(self, done: Done, rows: list[int]) -> None:
+        """Notes rows that were not found, and those that are not as the condition has them."""
+        if not self.native.has_condition:
+            done.missing = rows
+            return
+        looked = self.look(rows)
+        for row in rows:
+            is_there = row not in looked or looked[row][2]
+            (done.unmatched if is_there else done.missing).append(row)
+
+
+class _Update(_Work):
+    type_codes: tuple[Any, ...] = ()
+
+    def run(self, rows: list[int]) -> Done:
+        asking = self.row_writer.asking(self.part, rows)
+        done = Done()
+        if len(asking) < len(rows):
+            done.idle = sorted({*rows}.difference(asking))
+        if not asking:
+            return done
+        if len(asking) <= SMALL and (order := self.row_writer.in_order(self.part, asking)):
+            found = self.each(order)
+        else:
+            found = self.together(asking)
+        done.rowcount = len(found)
+        unfound = [row for row in asking if row not in found]
+        if unfound:
+            self.leave_out(done, unfound)
+        if self.native.returning and not done.missing:
+            returned = [found[row] for row in sorted(found)]
+            done.sent = Sent(len(returned), returned, self.type_codes)
+        return done
+
+    def each(self, rows: list[int]) -> dict[int, Any]:
+        """Updates few rows; gives what is returned of those that were found."""
+        returning = self.native.returning
+        columns = returning and f"SELECT {returning} FROM {self.native.sql_table}"
+        answers = self.send_each(rows, "UPDATE", columns)
+        self.type_codes = answers[0].type_codes
+        return {
+            row: answer.rows[0] if answer.rows else None
+            for row, answer in zip(rows, answers, strict=True)
+            if answer.rowcount > 0
+        }
+
+    def together(self, rows: list[int]) -> dict[int, Any]:
+        """The same for many."""
+        found = self.update(rows)
+        if len(found) == len(rows):
+            return found
+        places = {row: place for row, (_, place, _) in self.look(rows).items()}
+        if all(place == 1 for place in places.values()):
+            return found
+        # The last row of a key wins, column by column: as if they came one after the other.
+        self.again()
+        found = {}
+        turn = sorted(rows, key=lambda row: places.get(row, 1))
+        for place, some in groupby(turn, key=lambda row: places.get(row, 1)):
+            found |= self.update(list(some), lock=place == 1)
+        if self.native.returning:
+            found |= {row[-1]: row for row in self.read_back(sorted(found)).rows}
+        return found
+
+    def update(self, rows: list[int], lock: bool = True) -> dict[int, Any]:
+        with_returning = bool(self.native.returning)
+        write = partial(self.writer.update, self.part, lock=lock, with_returning=with_returning)
+        answer = self.send(write, rows, "UPDATE", self.returned if with_returning else _COUNTED)
+        if not with_returning:
+            return dict.fromkeys(self.counted(answer, rows))
+        self.type_codes = answer.type_codes
+        return {row[-1]: row for row in answer.rows}
+
+
+class _Delete(_Work):
+    def run(self, rows: list[int]) -> Done:
+        if not rows:
+            return Done()
+        if len(rows) <= SMALL and (order := self.row_writer.in_order(self.part, rows)):
+            answers = self.send_each(order, "DELETE FROM")
+            found = {row for row, a in zip(order, answers, strict=True) if a.rowcount > 0}
+        else:
+            write = partial(self.writer.delete, self.part)
+            found = self.counted(self.send(write, rows, "DELETE FROM", _COUNTED), rows)
+        done = Done(rowcount=len(found))
+        if len(found) < len(rows):
+            looked = self.look(rows)
+            # Of several rows with a key the first one deletes.
+            found = {looked[row][0] if row in looked else row for row in found}
+            self.leave_out(done, [row for row in rows if row not in found])
+        return done
+
+
+class _Upsert(_Work):
+    def run(self, rows: list[int]) -> Done:
+        if not rows:
+            return Done()
+        done: Done | None = None
+        if len(rows) <= SMALL and (order := self.row_writer.in_order(self.part, rows)):
+            done = self.each(order)
+        if done is None:
+            done = self.together(rows)
+        done.rowcount = sum(action in {"inserted", "updated"} for action in done.actions)
+        return done
+
+    def each(self, rows: list[int]) -> Done | None:
+        """Upserts few rows; None if they have to go together, and nothing is done."""
+        returning = self.native.returning
+        columns = "SELECT ''::text, false" + (returning and f", {returning}")
+        try:
+            answers = self.send_each(rows, "INSERT INTO", f"{columns} FROM {self.native.sql_table}")
+        except exc.NotSupportedError:
+            self.again()
+            return None
+        landed = {answer.rows[0][0] for answer in answers if answer.rows}
+        is_clear = len(landed) == len(rows) or (len(rows) == 1 and not returning)
+        if not is_clear:
+            self.again()
+            return None
+        by_row = dict(zip(rows, answers, strict=True))
+        done = Done(actions=[_ACTIONS["d"]] * len(self.part))
+        for row, answer in by_row.items():
+            letter = "n" if not answer.rows else "i" if answer.rows[0][1] else "u"
+            done.actions[row] = _ACTIONS[letter]
+        if returning:
+            returned = [by_row[row].rows[0][2:] for row in sorted(rows)]
+            done.sent = Sent(len(rows), returned, answers[0].type_codes[2:])
+        return done
+
+    def together(self, rows: list[int]) -> Done:
+        with_keys, new = self.writer.with_keys(self.part, rows)
+        if with_keys:
+            uncovered = self.uncovered(with_keys)
+            new = sorted({*new, *uncovered})
+            with_keys = [row for row in with_keys if row not in uncovered]
+        done = Done(actions=[_ACTIONS["d"]] * len(self.part))
+        returned: dict[int, Any] = {}
+        type_codes: tuple[Any, ...] = ()
+        if with_keys:
+            for row, letter in zip(with_keys, self.letters(with_keys), strict=True):
+                done.actions[row] = _ACTIONS[letter]
+            if self.native.returning:
+                answer = self.read_back(with_keys)
+                type_codes = answer.type_codes
+                returned |= {row[-1]: row for row in answer.rows}
+        if new:
+            answer = self.insert(new)
+            type_codes = type_codes or answer.type_codes
+            for row in new:
+                done.actions[row] = _ACTIONS["i"]
+            if self.native.returning:
+                # As wide as those that were read back with their numbers.
+                returned |= {row: (*got, row) for row, got in zip(new, answer.rows, strict=True)}
+        if self.native.returning:
+            self.check(len(rows), len(returned))
+            done.sent = Sent(len(rows), [returned[row] for row in rows], type_codes)
+        return done
+
+    def uncovered(self, rows: list[int]) -> set[int]:
+        """The rows that are not in the partial index of the key, so that none can be there."""
+        if self.writer.uncovered(self.part, rows[:1]) is None:
+            return set()
+        write = lambda some: self.writer.uncovered(self.part, some) or ""  # noqa: E731
+        answer = self.send(write, rows, "SELECT", "SELECT 0::int4")
+        return {row for (row,) in answer.rows}
+
+    def insert(self, rows: list[int]) -> Answer:
+        """Inserts rows that can't be there."""
+        returning = self.native.returning
+        write = partial(self.writer.insert, self.part)
+        columns = returning and f"SELECT {returning} FROM {self.native.sql_table}"
+        answer = self.send(write, rows, "INSERT INTO", columns)
+        if returning:
+            self.check(len(rows), len(answer.rows))
+        return answer
+
+    def letters(self, rows: list[int]) -> str:
+        """Upserts rows that have keys; gives a letter for each."""
+        reads_xmax = self.catalog.is_table
+        _, meeting = self.writer.upsert(self.part, rows, reads_xmax)
+        write = lambda some: self.writer.upsert(self.part, some, reads_xmax)[0]  # noqa: E731
+        ((given, written),) = self.send(write, rows, "INSERT INTO", _COUNTED).rows
+        letters = str(given)
+        if "d" in letters and self.native.duplicates == "error":
+            raise self.same_key(rows)
+        if letters.count("i") + letters.count("u") != int(written):
+            raise exc.InvalidRequestError(
+                "INSERT..RETURNING gave back other keys than were sent: a trigger may have changed "
+                "some, so the rows can't be matched"
+            )
+        if meeting != "lock":
+            return letters
+        there = [row for row, letter in zip(rows, letters, strict=True) if letter == "n"]
+        updated = self.update(self.writer.asking(self.part, there))
+        return "".join(
+            "u" if row in updated else letter for row, letter in zip(rows, letters, strict=True)
+        )
+
+    def update(self, rows: list[int]) -> set[int]:
+        """Updates rows that are there, and locked."""
+        if not rows:
+            return set()
+        write = partial(self.writer.update, self.part, lock=False, with_returning=False)
+        return self.counted(self.send(write, rows, "UPDATE", _COUNTED), rows)
+
+    def same_key(self, rows: list[int]) -> exc.InvalidRequestError:
+        looked = self.look(rows)
+        second = min(row for row, (_, place, _) in looked.items() if place > 1)
+        first = looked[second][0]
+        return exc.InvalidRequestError(
+            f"rows {first} and {second} have the same key; "
+            "duplicates='first' or 'last' says which of them counts"
+        )
+
+    def check(self, sent: int, returned: int) -> None:
+        if sent != returned:
+            raise exc.InvalidRequestError(
+                "INSERT..RETURNING gave back another number of rows than were sent: "
+                f"{sent} rows were sent and {returned} came back; "
+                "a trigger may have dropped some, so the rows can't be matched"
+            )
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """Some rows of a slice, in an order of their own."""
+
+    part: Slice
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[Slice, int, int]]:
+        for row in self.rows[start:stop]:
+            yield self.part, row, row + 1
+
+    def value(self, row: int, column: int) -> Any:
+        return self.part.value(self.rows[row], column)
+
+    def number(self, row: int) -> int:
+        return self.part.first_row + self.rows[row]
+
+
+_WORK: dict[str, type[_Work]] = {"update": _Update, "upsert": _Upsert, "delete": _Delete}
+
+
+class Target(NamedTuple):
+    """A column of the table, as native code wants to know it (``src/postgres/keyed_sql.rs``)."""
+
+    own_type: str
+    full_type: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class _Catalog:
+    writer: _native.PostgresKeyed
+    #: Its rows have system columns.
+    is_table: bool
+
+
+_CATALOG = """\
+SELECT a.attname, format('%I.%I', n.nspname, t.typname), format_type(a.atttypid, a.atttypmod),
+  CASE WHEN a.attidentity <> ''
+       THEN format('nextval(%L)', pg_get_serial_sequence({literal}, a.attname))
+       WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), t.typdefault) END,
+  c.relkind::text
+FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.oid = {literal}::regclass"""
+
+
+def _numbers(text: str) -> set[int]:
+    return set(map(int, text.split(","))) if text else set()

@@ -1,0 +1,160 @@
+//! What Python calls for rows that are found by their keys.
+
+use pyo3::exceptions::PyOverflowError;
+use pyo3::prelude::*;
+
+use super::encode::NO_NUL;
+use super::keyed_sql::{Meeting, Target, Unfit, Writer};
+use crate::error::{BadValue, Error, Result};
+use crate::output;
+use crate::plan::{Conflict, Plan};
+use crate::slice::Slice;
+use crate::values::Values;
+
+/// Writes the statements of update, upsert and delete for rows of a slice, given by their numbers.
+#[pyclass(frozen, module = "fastbulk._native")]
+pub struct PostgresKeyed {
+    plan: Py<Plan>,
+    /// One per column of the plan; none where only `row` is called.
+    targets: Vec<Option<Target>>,
+}
+
+#[pymethods]
+impl PostgresKeyed {
+    #[new]
+    fn new(plan: Py<Plan>, targets: Vec<Option<Target>>) -> Self {
+        Self { plan, targets }
+    }
+
+    /// The rows that have something to do.
+    fn asking(&self, slice: &Slice, rows: Vec<usize>) -> Vec<usize> {
+        let asking: Vec<_> = {
+            let writer = self.writer(slice, &rows);
+            rows.iter().copied().filter(|&row| writer.asks(row)).collect()
+        };
+        asking
+    }
+
+    /// The rows that give their whole keys, and the others.
+    fn with_keys(&self, slice: &Slice, rows: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+        let writer = self.writer(slice, &rows);
+        rows.iter().copied().partition(|&row| writer.has_key(row))
+    }
+
+    /// The rows in the order that the server has of their keys; None if only it knows that, or
+    /// two keys are equal.
+    fn in_order(&self, slice: &Slice, rows: Vec<usize>) -> Option<Vec<usize>> {
+        let mut keys = Vec::new();
+        for (column, _) in self.plan.get().key() {
+            match &slice.columns[column].values {
+                Values::Int(values) => keys.push(values),
+                _ => return None,
+            }
+        }
+        let mut rows = rows;
+        let compare = |a: usize, b: usize| keys.iter().map(|k| k[a]).cmp(keys.iter().map(|k| k[b]));
+        rows.sort_by(|&a, &b| compare(a, b));
+        rows.is_sorted_by(|&a, &b| compare(a, b).is_lt()).then_some(rows)
+    }
+
+    fn update(
+        &self,
+        py: Python<'_>,
+        slice: &Slice,
+        rows: Vec<usize>,
+        lock: bool,
+        with_returning: bool,
+    ) -> Result<String> {
+        self.write(py, slice, &rows, |writer| writer.update(lock, with_returning))
+    }
+
+    fn delete(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
+        self.write(py, slice, &rows, Writer::delete)
+    }
+
+    fn look(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
+        self.write(py, slice, &rows, Writer::look)
+    }
+
+    fn read_back(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
+        self.write(py, slice, &rows, Writer::read_back)
+    }
+
+    /// None where the unique key has no condition.
+    fn uncovered(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<Option<String>> {
+        match self.conflict()?.key_where.as_deref() {
+            Some(condition) => {
+                self.write(py, slice, &rows, |writer| writer.uncovered(condition)).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The statement, and what it does with rows that are there: `leave`, `lock` (they are still to
+    /// be updated, or to be read) or `update`.
+    fn upsert(
+        &self,
+        py: Python<'_>,
+        slice: &Slice,
+        rows: Vec<usize>,
+        reads_xmax: bool,
+    ) -> Result<(String, &'static str)> {
+        let conflict = self.conflict()?;
+        let writer = self.writer(slice, &rows);
+        let (meeting, name) = if writer.is_left_alone() {
+            if self.plan.get().returning.is_empty() {
+                (Meeting::Leave, "leave")
+            } else {
+                (Meeting::Lock, "leave")
+            }
+        } else if reads_xmax && writer.is_one_statement() {
+            (Meeting::Update, "update")
+        } else {
+            (Meeting::Lock, "lock")
+        };
+        let sql = self.write(py, slice, &rows, |writer| writer.upsert(conflict, meeting))?;
+        Ok((sql, name))
+    }
+
+    fn insert(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
+        self.write(py, slice, &rows, Writer::insert)
+    }
+
+    /// The statement for one row, with its values in the text.
+    fn row(&self, py: Python<'_>, slice: &Slice, row: usize) -> Result<String> {
+        self.write(py, slice, &[row], Writer::row)
+    }
+}
+
+impl PostgresKeyed {
+    fn writer<'a>(&'a self, slice: &'a Slice, rows: &'a [usize]) -> Writer<'a> {
+        Writer::new(self.plan.get(), slice, &self.targets, rows)
+    }
+
+    fn conflict(&self) -> Result<&Conflict> {
+        let conflict = self.plan.get().conflict.as_ref();
+        conflict.ok_or_else(|| Error::Internal("the plan of an upsert has a conflict".to_owned()))
+    }
+
+    /// Writes a statement without the GIL.
+    fn write<'a>(
+        &'a self,
+        py: Python<'_>,
+        slice: &'a Slice,
+        rows: &'a [usize],
+        sql: impl FnOnce(Writer<'a>) -> std::result::Result<String, Unfit> + Send,
+    ) -> Result<String> {
+        let written = py.detach(|| sql(self.writer(slice, rows)));
+        written.map_err(|(row, column)| {
+            Error::Row(Box::new(BadValue {
+                row: slice.first_row + row,
+                key: self.plan.get().column(column).key.clone(),
+                value: output::to_python(py, slice.columns[column].get(row))
+                    .ok()
+                    .map(Bound::unbind),
+                reason: NO_NUL.to_owned(),
+                cause: Some(PyOverflowError::new_err(NO_NUL)),
+            }))
+        })
+    }
+}

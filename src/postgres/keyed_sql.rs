@@ -1,0 +1,772 @@
+//! The text of statements that find rows by their keys: update, upsert and delete.
+//!
+//! Rows travel as arrays, in a query that all statements call `fastbulk_rows`, with the types and
+//! collations of the key's columns: what is equal, and what comes first, is the server's to say.
+//! Or one row stands in the text itself, which needs nothing of the catalog.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use arrow_buffer::NullBuffer;
+use pyo3::{FromPyObject, Py};
+
+use super::text::{element_type, write_array, write_given, write_literal};
+use crate::kind::Kind;
+use crate::plan::{Absent, Column, Conflict, Duplicates, Expression, Piece, Plan, Role, Verb};
+use crate::slice::Slice;
+use crate::values::Series;
+
+/// What the catalog says of a column.
+#[derive(Debug, FromPyObject)]
+pub struct Target {
+    /// The column's own type, without its length or scale.
+    own_type: String,
+    /// The type with its length or scale.
+    full_type: String,
+    /// The SQL that makes the column's value where a row gives none.
+    default: Option<String>,
+}
+
+/// The row and the column of a text with a NUL byte, which no text of PostgreSQL can hold.
+pub type Unfit = (usize, usize);
+
+type Result<T> = std::result::Result<T, Unfit>;
+
+/// How many of the rows give a column.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Share {
+    None,
+    Some,
+    All,
+}
+
+/// What an INSERT does with a row that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Meeting {
+    /// It is left alone.
+    Leave,
+    /// It is locked, and left as it is.
+    Lock,
+    Update,
+}
+
+/// Writes a statement for some rows of a slice.
+pub struct Writer<'a> {
+    plan: &'a Plan,
+    slice: &'a Slice,
+    /// One per column of the plan; none where the row stands in the text.
+    targets: &'a [Option<Target>],
+    rows: &'a [usize],
+    /// The columns that the statement takes of `fastbulk_rows`, and those whose mask it takes.
+    values: BTreeSet<usize>,
+    masks: BTreeSet<usize>,
+}
+
+const NUMBER: &str = "fastbulk_rows.fastbulk_row";
+
+impl<'a> Writer<'a> {
+    /// For statements about all these rows.
+    pub fn new(
+        plan: &'a Plan,
+        slice: &'a Slice,
+        targets: &'a [Option<Target>],
+        rows: &'a [usize],
+    ) -> Self {
+        Self { plan, slice, targets, rows, values: BTreeSet::new(), masks: BTreeSet::new() }
+    }
+
+    /// `UPDATE t SET a = ... FROM fastbulk_rows WHERE t.id = fastbulk_rows.fastbulk_0`, after the
+    /// rows were locked in the order of their keys if `lock`. Gives [`counted`] numbers of rows or,
+    /// if wanted, what the plan returns, and the rows' numbers.
+    pub fn update(mut self, lock: bool, with_returning: bool) -> Result<String> {
+        let sets: Vec<_> =
+            self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let mut condition = self.expected_row()?;
+        if let Some(conflict) = &self.plan.conflict
+            && conflict.only_changed
+        {
+            let _ = write!(condition, " AND ({})", self.changes()?);
+        }
+        let rows = if lock { self.locked("NO KEY UPDATE")? } else { self.rows_sql()? };
+        let table = &self.plan.sql_table;
+        let update = format!(
+            "UPDATE {table} SET {} FROM fastbulk_rows WHERE {condition} RETURNING",
+            sets.join(", ")
+        );
+        let returning = if with_returning { self.plan.returning.join(", ") } else { String::new() };
+        Ok(if returning.is_empty() {
+            self.counted(&rows, &update)
+        } else {
+            format!("WITH {rows} {update} {returning}, {NUMBER}")
+        })
+    }
+
+    /// `DELETE FROM t USING fastbulk_rows WHERE ...`; gives [`counted`] numbers of rows.
+    pub fn delete(mut self) -> Result<String> {
+        let condition = self.expected_row()?;
+        let rows = self.locked("UPDATE")?;
+        let table = &self.plan.sql_table;
+        let delete = format!("DELETE FROM {table} USING fastbulk_rows WHERE {condition} RETURNING");
+        Ok(self.counted(&rows, &delete))
+    }
+
+    /// Gives (number, the number of the first row with its key, its place among these, whether the
+    /// key finds a row with the version that is expected) of the rows that come second or later, or
+    /// find nothing.
+    pub fn look(mut self) -> Result<String> {
+        let keys = self.keys();
+        let found = self.expected_key()?;
+        let rows = self.rows_sql()?;
+        Ok(format!(
+            "WITH {rows} SELECT * FROM (SELECT {NUMBER}, \
+             min({NUMBER}) OVER same_key, row_number() OVER same_key AS place, \
+             EXISTS (SELECT FROM {table} WHERE {found}) AS found FROM fastbulk_rows \
+             WINDOW same_key AS (PARTITION BY {keys} ORDER BY {NUMBER})) AS looked \
+             WHERE place > 1 OR NOT found",
+            table = self.plan.sql_table,
+        ))
+    }
+
+    /// Gives what the plan returns, and the number, of each row whose key finds one.
+    pub fn read_back(mut self) -> Result<String> {
+        let found = self.same_key()?;
+        let rows = self.rows_sql()?;
+        let returning = self.plan.returning.join(", ");
+        let table = &self.plan.sql_table;
+        Ok(format!(
+            "WITH {rows} SELECT {returning}, {NUMBER} FROM {table} JOIN fastbulk_rows ON {found}"
+        ))
+    }
+
+    /// Gives the numbers of rows that the condition of the unique key does not cover.
+    pub fn uncovered(mut self, condition: &str) -> Result<String> {
+        let given = self.new_row()?;
+        let mut columns = Vec::new();
+        for (column, main) in self.main_columns() {
+            let name = &main.sql_name;
+            let value = match given.iter().find(|(given, _)| given == name) {
+                Some((_, value)) => value.as_str(),
+                None => self.targets[column]
+                    .as_ref()
+                    .and_then(|t| t.default.as_deref())
+                    .unwrap_or("NULL"),
+            };
+            columns.push(format!("{} AS {name}", self.cast(column, value)));
+        }
+        Ok(format!(
+            "WITH {rows} SELECT fastbulk_row FROM (SELECT {NUMBER}, {columns} FROM fastbulk_rows) \
+             AS new WHERE ({condition}) IS NOT TRUE",
+            rows = self.rows_sql()?,
+            columns = columns.join(", "),
+        ))
+    }
+
+    /// `INSERT INTO t (a) SELECT ... FROM fastbulk_rows ON CONFLICT ...`, in the order of the keys;
+    /// of rows with one key the first or last one alone.
+    ///
+    /// Gives a letter per row, in the order of their numbers (inserted, updated, not changed,
+    /// duplicate), and how many rows were inserted or updated.
+    pub fn upsert(mut self, conflict: &Conflict, meeting: Meeting) -> Result<String> {
+        let (names, values): (Vec<_>, Vec<_>) = self.new_row()?.into_iter().unzip();
+        let keys = self.keys();
+        let clause = self.on_conflict(conflict, meeting)?;
+        let same: Vec<_> = (self.plan.key().enumerate())
+            .map(|(i, (c, _))| format!("written.key{i} = {}", cell(c)))
+            .collect();
+        let returned: Vec<_> = (self.plan.key())
+            .map(|(_, key)| format!("{}.{}", self.plan.sql_table, key.sql_name))
+            .collect();
+        let key_names: Vec<_> = (0..returned.len()).map(|i| format!("key{i}")).collect();
+        let is_new = match meeting {
+            Meeting::Update => format!("{}.xmax = 0", self.plan.sql_table),
+            Meeting::Leave | Meeting::Lock => "true".to_owned(),
+        };
+        let last = if conflict.duplicates == Duplicates::Last { " DESC" } else { "" };
+        let rows = self.named_rows()?;
+        let columns = self.row_columns();
+        Ok(format!(
+            "WITH fastbulk_rows ({columns}, place) AS MATERIALIZED (SELECT fastbulk_rows.*, \
+             row_number() OVER (PARTITION BY {keys} ORDER BY {NUMBER}{last}) FROM {rows}), \
+             written ({key_names}, is_new) AS (INSERT INTO {table} ({names}) SELECT {values} \
+             FROM fastbulk_rows WHERE place = 1 ORDER BY {keys}{clause} \
+             RETURNING {returned}, {is_new}) \
+             SELECT string_agg(CASE WHEN place > 1 THEN 'd' WHEN is_new THEN 'i' \
+             WHEN is_new IS NULL THEN 'n' ELSE 'u' END, '' ORDER BY {NUMBER}), \
+             (SELECT count(*) FROM written) \
+             FROM fastbulk_rows LEFT JOIN written ON {same}",
+            key_names = key_names.join(", "),
+            table = self.plan.sql_table,
+            names = names.join(", "),
+            values = values.join(", "),
+            returned = returned.join(", "),
+            same = same.join(" AND "),
+        ))
+    }
+
+    /// `INSERT INTO t (a) SELECT ... FROM fastbulk_rows` in the order of the rows.
+    pub fn insert(mut self) -> Result<String> {
+        let (names, values): (Vec<_>, Vec<_>) = self.new_row()?.into_iter().unzip();
+        let rows = self.rows_sql()?;
+        let mut sql = format!("WITH {rows} INSERT INTO {}", self.plan.sql_table);
+        if !names.is_empty() {
+            let _ = write!(sql, " ({})", names.join(", "));
+        }
+        let _ = write!(sql, " SELECT {} FROM fastbulk_rows ORDER BY {NUMBER}", values.join(", "));
+        if !self.plan.returning.is_empty() {
+            let _ = write!(sql, " RETURNING {}", self.plan.returning.join(", "));
+        }
+        Ok(sql)
+    }
+
+    /// The same for the one row, whose values stand in the text. Without RETURNING, an UPDATE or
+    /// DELETE tells by its count; an upsert gives the primary key as text, whether the row is new,
+    /// and what the plan returns.
+    pub fn row(mut self) -> Result<String> {
+        let table = &self.plan.sql_table;
+        let returning = self.plan.returning.join(", ");
+        match (self.plan.verb, &self.plan.conflict) {
+            (Verb::Insert | Verb::Upsert, conflict) => {
+                let (names, values): (Vec<_>, Vec<_>) = self.new_row()?.into_iter().unzip();
+                let mut sql = format!("INSERT INTO {table}");
+                if names.is_empty() {
+                    sql.push_str(" DEFAULT VALUES");
+                } else {
+                    let _ = write!(sql, " ({}) VALUES ({})", names.join(", "), values.join(", "));
+                }
+                if let Some(conflict) = conflict {
+                    let meeting =
+                        if self.asks(self.rows[0]) { Meeting::Update } else { Meeting::Leave };
+                    sql.push_str(&self.on_conflict(conflict, meeting)?);
+                    let keys = conflict.primary_key.iter();
+                    let keys: Vec<_> = keys.map(|key| format!("{table}.{key}::text")).collect();
+                    let _ = write!(sql, " RETURNING concat_ws(E'\\x01', {})", keys.join(", "));
+                    let _ = write!(sql, ", {table}.xmax = 0");
+                    if !returning.is_empty() {
+                        let _ = write!(sql, ", {returning}");
+                    }
+                }
+                Ok(sql)
+            }
+            (Verb::Update, _) => {
+                let sets = self.sets()?.into_iter();
+                let sets: Vec<_> = sets.map(|(name, value)| format!("{name} = {value}")).collect();
+                let condition = self.expected_row()?;
+                let mut sql = format!("UPDATE {table} SET {} WHERE {condition}", sets.join(", "));
+                if !returning.is_empty() {
+                    let _ = write!(sql, " RETURNING {returning}");
+                }
+                Ok(sql)
+            }
+            (Verb::Delete, _) => {
+                let condition = self.expected_row()?;
+                Ok(format!("DELETE FROM {table} WHERE {condition}"))
+            }
+        }
+    }
+
+    /// Whether the row asks for a change of the row that is there.
+    pub fn asks(&self, row: usize) -> bool {
+        let plan = self.plan;
+        // What stands in for nothing is set in every row: a version id, or a value for all.
+        let always = || plan.columns_of(Role::Update).any(|(_, value)| value.instead_of.is_none());
+        plan.verb == Verb::Delete
+            || !plan.assignments.is_empty()
+            || self.settable().into_iter().any(|column| self.slice.columns[column].is_given(row))
+            || always()
+    }
+
+    /// Whether the row gives all of its key.
+    pub fn has_key(&self, row: usize) -> bool {
+        self.plan.key().all(|(column, _)| self.slice.columns[column].is_given(row))
+    }
+
+    /// Whether one INSERT..ON CONFLICT can say what all rows that are there become: it knows of a
+    /// row what was to be inserted, and not what was left out.
+    pub fn is_one_statement(&self) -> bool {
+        let covered = self.settable();
+        let even = |column: usize| self.share(column) != Share::Some;
+        covered.iter().all(|&column| even(column))
+            && self.plan.columns_of(Role::Update).all(|(column, value)| match &value.absent {
+                _ if self.is_covered(value, &covered) => true,
+                Absent::Call(_) => self.share(column) == Share::None,
+                Absent::Value(_) => even(column),
+                Absent::Sql(_) | Absent::Null | Absent::Omit => true,
+            })
+    }
+
+    /// Whether no row that is there would change.
+    pub fn is_left_alone(&self) -> bool {
+        !self.rows.iter().any(|&row| self.asks(row))
+    }
+
+    // The rows that are there
+
+    /// The columns that take what a row gives for them.
+    fn settable(&self) -> Vec<usize> {
+        match &self.plan.conflict {
+            Some(conflict) => conflict.updates.clone(),
+            None => self.plan.columns_of(Role::Value).map(|(column, _)| column).collect(),
+        }
+    }
+
+    /// Whether another value stands where this one would.
+    fn is_covered(&self, value: &Column, covered: &[usize]) -> bool {
+        value
+            .instead_of
+            .is_some_and(|main| covered.contains(&main) && self.share(main) != Share::None)
+    }
+
+    /// Column -> its new value.
+    fn sets(&mut self) -> Result<Vec<(String, String)>> {
+        let plan = self.plan;
+        let covered = self.settable();
+        let mut sets = Vec::new();
+        for &column in &covered {
+            let value = match self.share(column) {
+                Share::None => continue,
+                Share::All => self.value(column)?,
+                Share::Some => {
+                    let given = self.own(column)?;
+                    let mask = self.mask(column);
+                    let otherwise = self.otherwise(column)?;
+                    format!("CASE WHEN {mask} THEN {given} ELSE {otherwise} END")
+                }
+            };
+            sets.push((plan.column(column).sql_name.clone(), value));
+        }
+        for (column, value) in plan.columns_of(Role::Update) {
+            if !self.is_covered(value, &covered)
+                && let Some(own) = self.own_value(column)?
+            {
+                sets.push((value.sql_name.clone(), own));
+            }
+        }
+        for (name, expression) in &plan.assignments {
+            sets.push((name.clone(), self.expression(expression)?));
+        }
+        Ok(sets)
+    }
+
+    /// What a column becomes where a row leaves it out.
+    fn otherwise(&mut self, column: usize) -> Result<String> {
+        let stand_in =
+            self.plan.columns_of(Role::Update).find(|(_, v)| v.instead_of == Some(column));
+        let own = match stand_in {
+            Some((stand_in, _)) => self.own_value(stand_in)?.map(|own| self.cast(column, &own)),
+            None => None,
+        };
+        Ok(own.unwrap_or_else(|| self.there(column)))
+    }
+
+    /// What a column becomes whatever the row says; None if that is not known.
+    fn own_value(&mut self, column: usize) -> Result<Option<String>> {
+        if let Absent::Sql(text) = &self.plan.column(column).absent {
+            return Ok(Some(text.clone()));
+        }
+        Ok(match self.share(column) {
+            Share::None => None,
+            Share::All => Some(self.value(column)?),
+            Share::Some => {
+                let given = self.own(column)?;
+                let there = self.there(column);
+                Some(format!("CASE WHEN {} THEN {given} ELSE {there} END", self.mask(column)))
+            }
+        })
+    }
+
+    /// The column of the row that is there.
+    fn there(&self, column: usize) -> String {
+        format!("{}.{}", self.plan.sql_table, self.plan.column(column).sql_name)
+    }
+
+    /// That the row is there, as the plan wants it.
+    fn expected_row(&mut self) -> Result<String> {
+        let mut sql = self.expected_key()?;
+        if let Some(condition) = &self.plan.condition {
+            let _ = write!(sql, " AND ({})", self.expression(condition)?);
+        }
+        Ok(sql)
+    }
+
+    /// That a row is there with the key and the version.
+    fn expected_key(&mut self) -> Result<String> {
+        let mut sql = self.same_key()?;
+        for (column, _) in self.plan.columns_of(Role::Match) {
+            let _ = write!(sql, " AND {} = {}", self.there(column), self.value(column)?);
+        }
+        Ok(sql)
+    }
+
+    fn same_key(&mut self) -> Result<String> {
+        let mut parts = Vec::new();
+        for (column, _) in self.plan.key() {
+            parts.push(format!("{} = {}", self.there(column), self.value(column)?));
+        }
+        if let Some(condition) = self.plan.conflict.as_ref().and_then(|c| c.key_where.as_ref()) {
+            parts.push(format!("({condition})"));
+        }
+        Ok(parts.join(" AND "))
+    }
+
+    /// That the row would be another afterwards.
+    fn changes(&mut self) -> Result<String> {
+        let mut changes = Vec::new();
+        for column in self.settable() {
+            let share = self.share(column);
+            if share == Share::None {
+                continue;
+            }
+            let given = self.value(column)?;
+            let given = match self.targets.get(column) {
+                Some(Some(target)) => format!("({given})::{}", target.full_type),
+                _ => given,
+            };
+            let change = self.differs(column, &given);
+            changes.push(match share {
+                Share::Some => format!("({} AND {change})", self.mask(column)),
+                Share::None | Share::All => change,
+            });
+        }
+        for (column, value) in self.plan.columns_of(Role::Update) {
+            if value.instead_of.is_none()
+                && let Some(own) = self.own_value(column)?
+            {
+                changes.push(self.differs(column, &own));
+            }
+        }
+        for (name, expression) in &self.plan.assignments {
+            let value = self.expression(expression)?;
+            changes.push(format!("{}.{name} IS DISTINCT FROM ({value})", self.plan.sql_table));
+        }
+        Ok(if changes.is_empty() { "false".to_owned() } else { changes.join(" OR ") })
+    }
+
+    fn differs(&self, column: usize, value: &str) -> String {
+        // The type json knows no equality.
+        let cast = if self.plan.column(column).kind == Kind::Json { "::jsonb" } else { "" };
+        format!("{}{cast} IS DISTINCT FROM ({value}){cast}", self.there(column))
+    }
+
+    fn expression(&mut self, expression: &Expression) -> Result<String> {
+        let mut sql = String::new();
+        for piece in expression {
+            match piece {
+                Piece::Sql(text) => sql.push_str(text),
+                Piece::Given(column) => sql.push_str(&self.value(*column)?),
+            }
+        }
+        Ok(sql)
+    }
+
+    // New rows
+
+    /// Column -> its value in a new row; what is not there has the database's own default.
+    fn new_row(&mut self) -> Result<Vec<(String, String)>> {
+        let mut row = Vec::new();
+        for (column, main) in self.main_columns() {
+            let share = self.share(column);
+            let value = match (share, self.default(column)?) {
+                (Share::All, _) => self.value(column)?,
+                (Share::None, Some(default)) => default,
+                (Share::None, None) => continue,
+                (Share::Some, default) => {
+                    let own = self.targets.get(column).and_then(Option::as_ref);
+                    let own = own.and_then(|target| target.default.clone());
+                    let default = default.or(own).unwrap_or_else(|| "NULL".to_owned());
+                    let default = self.cast(column, &default);
+                    let given = self.own(column)?;
+                    format!("CASE WHEN {} THEN {given} ELSE {default} END", self.mask(column))
+                }
+            };
+            row.push((main.sql_name.clone(), value));
+        }
+        Ok(row)
+    }
+
+    /// The columns that take what a row gives.
+    fn main_columns(&self) -> impl Iterator<Item = (usize, &'a Column)> + use<'a> {
+        let columns = self.plan.columns.iter().map(Py::get).enumerate();
+        columns.filter(|(_, column)| matches!(column.role, Role::Key | Role::Value | Role::Input))
+    }
+
+    /// What the mapping has a new row get where it leaves a column out.
+    fn default(&mut self, column: usize) -> Result<Option<String>> {
+        let stand_in =
+            self.plan.columns_of(Role::Default).find(|(_, v)| v.instead_of == Some(column));
+        let (position, absent) = match stand_in {
+            Some((stand_in, default)) => (stand_in, &default.absent),
+            None => (column, &self.plan.column(column).absent),
+        };
+        Ok(match absent {
+            Absent::Sql(text) => Some(text.clone()),
+            _ if position != column && self.share(position) != Share::None => {
+                Some(self.value(position)?)
+            }
+            _ => None,
+        })
+    }
+
+    fn on_conflict(&mut self, conflict: &Conflict, meeting: Meeting) -> Result<String> {
+        let mut sql = format!(" ON CONFLICT {} DO ", conflict.target);
+        match meeting {
+            Meeting::Leave => sql.push_str("NOTHING"),
+            Meeting::Lock => {
+                let name = self.plan.key().next().map_or("", |(_, key)| key.sql_name.as_str());
+                let _ = write!(sql, "UPDATE SET {name} = excluded.{name} WHERE false");
+            }
+            Meeting::Update => {
+                let _ = write!(sql, "UPDATE SET {}", self.conflict_sets()?);
+                if let Some(condition) = self.conflict_condition(conflict)? {
+                    let _ = write!(sql, " WHERE {condition}");
+                }
+            }
+        }
+        Ok(sql)
+    }
+
+    fn conflict_sets(&mut self) -> Result<String> {
+        let plan = self.plan;
+        let covered = self.settable();
+        let mut sets = Vec::new();
+        for &column in covered.iter().filter(|&&column| self.share(column) != Share::None) {
+            let name = &plan.column(column).sql_name;
+            sets.push(format!("{name} = excluded.{name}"));
+        }
+        for (column, value) in plan.columns_of(Role::Update) {
+            if !self.is_covered(value, &covered)
+                && let Some(own) = self.constant(column)?
+            {
+                sets.push(format!("{} = {own}", value.sql_name));
+            }
+        }
+        for (name, expression) in &plan.assignments {
+            sets.push(format!("{name} = {}", self.over_excluded(expression)));
+        }
+        Ok(sets.join(", "))
+    }
+
+    fn conflict_condition(&self, conflict: &Conflict) -> Result<Option<String>> {
+        let mut parts = Vec::new();
+        if let Some(condition) = &self.plan.condition {
+            parts.push(format!("({})", self.over_excluded(condition)));
+        }
+        if conflict.only_changed {
+            let mut changes = Vec::new();
+            for column in self.settable() {
+                if self.share(column) != Share::None {
+                    let name = &self.plan.column(column).sql_name;
+                    changes.push(self.differs(column, &format!("excluded.{name}")));
+                }
+            }
+            for (column, value) in self.plan.columns_of(Role::Update) {
+                if value.instead_of.is_none()
+                    && let Some(own) = self.constant(column)?
+                {
+                    changes.push(self.differs(column, &own));
+                }
+            }
+            for (name, expression) in &self.plan.assignments {
+                let value = self.over_excluded(expression);
+                changes.push(format!("{}.{name} IS DISTINCT FROM ({value})", self.plan.sql_table));
+            }
+            parts.push(format!("({})", changes.join(" OR ")));
+        }
+        Ok(if parts.is_empty() { None } else { Some(parts.join(" AND ")) })
+    }
+
+    /// An expression over the row that is there and the one that was to be inserted.
+    fn over_excluded(&self, expression: &Expression) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Sql(text) => text.clone(),
+            Piece::Given(column) => format!("excluded.{}", self.plan.column(*column).sql_name),
+        };
+        expression.iter().map(piece).collect()
+    }
+
+    /// The value of a column that is the same in all rows.
+    fn constant(&self, column: usize) -> Result<Option<String>> {
+        if let Absent::Sql(text) = &self.plan.column(column).absent {
+            return Ok(Some(text.clone()));
+        }
+        let series = &self.slice.columns[column];
+        let row = self.rows.iter().find(|&&row| series.is_given(row));
+        row.map(|&row| self.literal(column, row)).transpose()
+    }
+
+    // Values
+
+    fn share(&self, column: usize) -> Share {
+        let Some(given) = &self.slice.columns[column].given else { return Share::All };
+        let count = if self.rows.len() == self.slice.rows {
+            self.slice.rows - NullBuffer::null_count(given)
+        } else {
+            self.rows.iter().filter(|&&row| given.is_valid(row)).count()
+        };
+        match count {
+            0 => Share::None,
+            count if count == self.rows.len() => Share::All,
+            _ => Share::Some,
+        }
+    }
+
+    /// What the rows give for the column.
+    fn value(&mut self, column: usize) -> Result<String> {
+        if self.targets.is_empty() {
+            return self.literal(column, self.rows[0]);
+        }
+        self.values.insert(column);
+        Ok(cell(column))
+    }
+
+    /// The value in the column's own type, so that no other value has to take its type.
+    fn own(&mut self, column: usize) -> Result<String> {
+        let value = self.value(column)?;
+        Ok(self.cast(column, &value))
+    }
+
+    fn cast(&self, column: usize, value: &str) -> String {
+        match self.targets.get(column) {
+            Some(Some(target)) => format!("({value})::{}", target.own_type),
+            _ => value.to_owned(),
+        }
+    }
+
+    fn mask(&mut self, column: usize) -> String {
+        self.masks.insert(column);
+        format!("fastbulk_rows.fastbulk_given_{column}")
+    }
+
+    fn literal(&self, column: usize, row: usize) -> Result<String> {
+        let mut literal = String::new();
+        let series = &self.slice.columns[column];
+        write_literal(series.get(row), &mut literal).map_err(|()| (row, column))?;
+        if self.takes_own_type(column) && element_type(series) == "text" {
+            return Ok(literal);
+        }
+        Ok(self.plan.column(column).value_sql(&literal))
+    }
+
+    /// Whether a text becomes the column's own type and not the mapped one: keys are compared as
+    /// the column compares them.
+    fn takes_own_type(&self, column: usize) -> bool {
+        let column = self.plan.column(column);
+        column.role == Role::Key && is_cast(column)
+    }
+
+    /// `fastbulk_rows.fastbulk_0, ...`: the key of the rows.
+    fn keys(&mut self) -> String {
+        let keys: Vec<_> = self.plan.key().map(|(column, _)| column).collect();
+        self.values.extend(&keys);
+        keys.into_iter().map(cell).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `fastbulk_rows (...) AS MATERIALIZED (SELECT ...)`
+    fn rows_sql(&self) -> Result<String> {
+        let columns = self.row_columns();
+        Ok(format!("fastbulk_rows ({columns}) AS MATERIALIZED ({})", self.select()?))
+    }
+
+    /// `(SELECT ...) AS fastbulk_rows (...)`
+    fn named_rows(&self) -> Result<String> {
+        Ok(format!("({}) AS fastbulk_rows ({})", self.select()?, self.row_columns()))
+    }
+
+    /// The rows whose keys are there, after they were locked in the order of their keys.
+    fn locked(&mut self, strength: &str) -> Result<String> {
+        let keys = self.keys();
+        let same: Vec<_> = (self.plan.key())
+            .map(|(column, key)| format!("there.{} = {}", key.sql_name, cell(column)))
+            .collect();
+        Ok(format!(
+            "fastbulk_rows AS MATERIALIZED (SELECT fastbulk_rows.* FROM {rows} \
+             JOIN {table} AS there ON {same} ORDER BY {keys} FOR {strength} OF there)",
+            rows = self.named_rows()?,
+            table = self.plan.sql_table,
+            same = same.join(" AND "),
+        ))
+    }
+
+    fn row_columns(&self) -> String {
+        let mut names: Vec<_> = self.values.iter().map(|c| format!("fastbulk_{c}")).collect();
+        names.extend(self.masks.iter().map(|c| format!("fastbulk_given_{c}")));
+        names.push("fastbulk_row".to_owned());
+        names.join(", ")
+    }
+
+    /// The rows. The first part of the union has none: it gives the key its column's collation.
+    fn select(&self) -> Result<String> {
+        let (mut like, mut expressions) = (String::new(), String::new());
+        let (mut arrays, mut names) = (String::new(), String::new());
+        for &column in &self.values {
+            let series = &self.slice.columns[column];
+            let main = self.plan.column(column);
+            if main.role == Role::Key {
+                let _ = write!(like, "{}, ", main.sql_name);
+            } else {
+                like.push_str("NULL, ");
+            }
+            let _ = write!(expressions, "{}, ", self.typed(column, series));
+            let _ = write!(names, "c{column}, ");
+            arrays.push_str("E'");
+            write_array(series, self.rows.iter().copied(), &mut arrays)
+                .map_err(|row| (row, column))?;
+            let _ = write!(arrays, "'::{}[], ", element_type(series));
+        }
+        for &column in &self.masks {
+            like.push_str("NULL, ");
+            let _ = write!(expressions, "g{column}, ");
+            let _ = write!(names, "g{column}, ");
+            arrays.push_str("E'");
+            write_given(&self.slice.columns[column], self.rows.iter().copied(), &mut arrays);
+            arrays.push_str("'::bool[], ");
+        }
+        arrays.push_str("'{");
+        for (position, row) in self.rows.iter().enumerate() {
+            let _ = write!(arrays, "{}{row}", if position > 0 { "," } else { "" });
+        }
+        arrays.push_str("}'::int4[]");
+        Ok(format!(
+            "SELECT {like}NULL FROM {} WHERE false UNION ALL \
+             SELECT {expressions}n FROM unnest({arrays}) AS given ({names}n)",
+            self.plan.sql_table
+        ))
+    }
+
+    /// A value of an array in the type with which it stands in statements.
+    fn typed(&self, column: usize, series: &Series) -> String {
+        let mut value = format!("c{column}");
+        let main = self.plan.column(column);
+        let own = self.targets.get(column).and_then(Option::as_ref);
+        if element_type(series) == "text"
+            && let Some(target) = own
+            && (!is_cast(main) || main.placeholder[1].is_empty() || self.takes_own_type(column))
+        {
+            let _ = write!(value, "::{}", target.own_type);
+        }
+        if self.takes_own_type(column) && element_type(series) == "text" {
+            return value;
+        }
+        main.value_sql(&value)
+    }
+
+    /// How many rows a statement returned, and which ones if these are not all.
+    fn counted(&self, rows: &str, returning: &str) -> String {
+        format!(
+            "WITH {rows}, written AS ({returning} {NUMBER}) SELECT count(*), CASE WHEN count(*) < \
+             {} THEN coalesce(string_agg(fastbulk_row::text, ','), '') END FROM written",
+            self.rows.len()
+        )
+    }
+}
+
+/// Whether nothing but a cast stands around the column's parameter.
+fn is_cast(column: &Column) -> bool {
+    match column.placeholder.as_slice() {
+        [before, after] => before.is_empty() && (after.is_empty() || after.starts_with("::")),
+        _ => false,
+    }
+}
+
+fn cell(column: usize) -> String {
+    format!("fastbulk_rows.fastbulk_{column}")
+}
