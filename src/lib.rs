@@ -45,7 +45,7 @@ mod _native {
     #[pymodule_export]
     use crate::postgres::error::PostgresError;
     #[pymodule_export]
-    use crate::postgres::keyed::PostgresKeyed;
+    use crate::postgres::keyed::{PostgresKeyed, postgres_keyed_sql};
     #[pymodule_export]
     use crate::postgres::writer::{PostgresWriter, postgres_values};
     #[pymodule_export]

@@ -126,6 +126,13 @@ impl PostgresKeyed {
     }
 }
 
+/// The statement of one row that gives all columns.
+#[pyfunction]
+pub fn postgres_keyed_sql(plan: &Plan) -> String {
+    let slice = Slice { first_row: 0, nbytes: 0, rows: 1, columns: Vec::new() };
+    Writer::with_marks(plan, &slice).row().unwrap_or_default()
+}
+
 impl PostgresKeyed {
     fn writer<'a>(&'a self, slice: &'a Slice, rows: &'a [usize]) -> Writer<'a> {
         Writer::new(self.plan.get(), slice, &self.targets, rows)

@@ -57,6 +57,8 @@ pub struct Writer<'a> {
     /// One per column of the plan; none where the row stands in the text.
     targets: &'a [Option<Target>],
     rows: &'a [usize],
+    /// Parameters stand in for the values of one row, which gives all columns.
+    marks: bool,
     /// The columns that the statement takes of `fastbulk_rows`, and those whose mask it takes.
     values: BTreeSet<usize>,
     masks: BTreeSet<usize>,
@@ -72,7 +74,13 @@ impl<'a> Writer<'a> {
         targets: &'a [Option<Target>],
         rows: &'a [usize],
     ) -> Self {
-        Self { plan, slice, targets, rows, values: BTreeSet::new(), masks: BTreeSet::new() }
+        let (values, masks) = (BTreeSet::new(), BTreeSet::new());
+        Self { plan, slice, targets, rows, marks: false, values, masks }
+    }
+
+    /// For a statement with parameters.
+    pub fn with_marks(plan: &'a Plan, slice: &'a Slice) -> Self {
+        Self { marks: true, ..Self::new(plan, slice, &[], &[0]) }
     }
 
     /// `UPDATE t SET a = ... FROM fastbulk_rows WHERE t.id = fastbulk_rows.fastbulk_0`, after the
@@ -271,7 +279,10 @@ impl<'a> Writer<'a> {
         let always = || plan.columns_of(Role::Update).any(|(_, value)| value.instead_of.is_none());
         plan.verb == Verb::Delete
             || !plan.assignments.is_empty()
-            || self.settable().into_iter().any(|column| self.slice.columns[column].is_given(row))
+            || self
+                .settable()
+                .into_iter()
+                .any(|column| self.marks || self.slice.columns[column].is_given(row))
             || always()
     }
 
@@ -364,6 +375,8 @@ impl<'a> Writer<'a> {
             return Ok(Some(text.clone()));
         }
         Ok(match self.share(column) {
+            // A value for all rows, which is NULL.
+            Share::None if self.plan.column(column).instead_of.is_none() => Some("NULL".to_owned()),
             Share::None => None,
             Share::All => Some(self.value(column)?),
             Share::Some => {
@@ -588,14 +601,25 @@ impl<'a> Writer<'a> {
         if let Absent::Sql(text) = &self.plan.column(column).absent {
             return Ok(Some(text.clone()));
         }
+        if self.marks {
+            return self.literal(column, 0).map(Some);
+        }
         let series = &self.slice.columns[column];
-        let row = self.rows.iter().find(|&&row| series.is_given(row));
-        row.map(|&row| self.literal(column, row)).transpose()
+        match self.rows.iter().find(|&&row| series.is_given(row)) {
+            Some(&row) => self.literal(column, row).map(Some),
+            None if self.plan.column(column).instead_of.is_none() => Ok(Some("NULL".to_owned())),
+            None => Ok(None),
+        }
     }
 
     // Values
 
     fn share(&self, column: usize) -> Share {
+        if self.marks {
+            let is_main = !matches!(self.plan.column(column).role, Role::Default | Role::Update);
+            let stands_alone = self.plan.column(column).instead_of.is_none();
+            return if is_main || stands_alone { Share::All } else { Share::None };
+        }
         let Some(given) = &self.slice.columns[column].given else { return Share::All };
         let count = if self.rows.len() == self.slice.rows {
             self.slice.rows - NullBuffer::null_count(given)
@@ -637,6 +661,9 @@ impl<'a> Writer<'a> {
     }
 
     fn literal(&self, column: usize, row: usize) -> Result<String> {
+        if self.marks {
+            return Ok(self.plan.column(column).value_sql("%s"));
+        }
         let mut literal = String::new();
         let series = &self.slice.columns[column];
         write_literal(series.get(row), &mut literal).map_err(|()| (row, column))?;

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import exc
 
 from .. import _native
-from . import statement
+from . import plain, statement
 from .postgresql import (
     SMALL,
     Answer,
@@ -41,9 +41,12 @@ if TYPE_CHECKING:
 
 _ACTIONS = {"i": "inserted", "u": "updated", "n": "unchanged", "d": "duplicate"}
 
-#: The condition of a row that is not of its table alone: its column can't be read there.
-_NO_SYSTEM_COLUMN = "0A000"
 _NO_UNIQUE_KEY = "42P10"
+#: What one order of the rows may meet and another not: unique and exclusion constraints.
+_IN_THIS_ORDER = {"23505", "23P01"}
+
+#: Statements of rows that are one message.
+_TOGETHER = 500
 
 _COUNTED = "SELECT 0::int8, ''::text"
 
@@ -93,9 +96,28 @@ def keyed(
     rows = [row for row in range(len(part)) if row not in left_out]
     work = _WORK[plan.native.verb](connection, plan, part, driver)
     with values_refused(connection), work.undone_on_error():
-        done = work.run(rows)
+        try:
+            done = work.run(rows)
+        except exc.DBAPIError as error:
+            work.explain(error)
+            raise
         work.end(undo=plan.native.verb == "update" and bool(done.missing))
     return done
+
+
+def example_sql(plan: _native.Plan) -> str:
+    """The statement for one row that gives all columns."""
+    return plain.example_sql(plan) if plan.verb == "insert" else _native.postgres_keyed_sql(plan)
+
+
+class _Sending(NamedTuple):
+    """What was sent last."""
+
+    rows: list[int]
+    #: Sends some of them again.
+    run: Callable[[int, int], Any]
+    #: What stands before it can be undone by itself.
+    frame: Frame
 
 
 class _Work:
@@ -109,6 +131,7 @@ class _Work:
         frame = frame_of_call(connection, driver)
         self.frame = Frame.savepoint("fastbulk_keyed") if frame.begin != "BEGIN" else frame
         self.begun = False
+        self.sending: _Sending | None = None
         #: Writes statements of which each has one row, and asks nothing of the catalog.
         self.row_writer = _native.PostgresKeyed(self.native, [])
 
@@ -182,11 +205,23 @@ class _Work:
                 lambda cursor: self.driver.execute(cursor, sql, self.begin(), columns=columns),
             )
 
-        with self.explained(rows, run):
-            return run(0, len(rows))
+        self.sending = _Sending(rows, run, self.frame)
+        return run(0, len(rows))
 
     def send_each(self, rows: list[int], what: str, columns: str = "") -> list[Answer]:
-        """Sends a statement per row."""
+        """Sends a statement per row, in the order of ``rows``."""
+        answers: list[Answer] = []
+        frame = self.frame
+        for start in range(0, len(rows), _TOGETHER):
+            if start:
+                # An error is then one of these rows alone.
+                frame = Frame.savepoint("fastbulk_rows")
+                simple(self.connection, frame.begin)
+            answers += self.send_some(rows[start : start + _TOGETHER], what, columns, frame)
+        return answers
+
+    def send_some(self, rows: list[int], what: str, columns: str, frame: Frame) -> list[Answer]:
+        """Sends a statement per row in one message."""
         shown = f"{what} {self.native.sql_table} /* {len(rows)} rows */"
 
         def run(start: int, stop: int) -> list[Answer]:
@@ -197,24 +232,19 @@ class _Work:
                 lambda cursor: self.driver.execute_each(cursor, statements, self.begin(), columns),
             )
 
-        with self.explained(rows, run):
-            return run(0, len(rows))
+        self.sending = _Sending(rows, run, frame)
+        return run(0, len(rows))
 
-    @contextmanager
-    def explained(self, rows: list[int], run: Callable[[int, int], Any]) -> Iterator[None]:
+    def explain(self, error: exc.DBAPIError) -> None:
         """Says of an error which row and column it is about."""
-        try:
-            yield
-        except exc.DBAPIError as error:
-            sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-            if sqlstate == _NO_UNIQUE_KEY:
-                raise exc.InvalidRequestError(
-                    f"no primary key or unique constraint of {self.plan.table.name} "
-                    "is on the key of this upsert"
-                ) from error
-            picked = _Picked(self.part, rows)
-            explain(error, self.connection, self.plan, picked, self.frame, run)
-            raise
+        if _sqlstate(error) == _NO_UNIQUE_KEY:
+            raise exc.InvalidRequestError(
+                f"no primary key or unique constraint of {self.plan.table.name} "
+                "is on the key of this upsert"
+            ) from error
+        if self.sending is not None:
+            rows, run, frame = self.sending
+            explain(error, self.connection, self.plan, _Picked(self.part, rows), frame, run)
 
     @cached_property
     def returned(self) -> str:
@@ -260,21 +290,36 @@ class _Update(_Work):
             done.idle = sorted({*rows}.difference(asking))
         if not asking:
             return done
-        if len(asking) <= SMALL and (order := self.row_writer.in_order(self.part, asking)):
-            found = self.each(order)
-        else:
-            found = self.together(asking)
+        found = self.in_any_order(asking)
         done.rowcount = len(found)
         unfound = [row for row in asking if row not in found]
         if unfound:
             self.leave_out(done, unfound)
         if self.native.returning and not done.missing:
+            if done.idle:
+                found |= {row[-1]: row[:-1] for row in self.read_back(done.idle).rows}
             returned = [found[row] for row in sorted(found)]
             done.sent = Sent(len(returned), returned, self.type_codes)
         return done
 
+    def in_any_order(self, rows: list[int]) -> dict[int, Any]:
+        """Updates in the order of the keys or, where a row needs what one before it does, in that
+        of the input; gives what is returned of the rows that were found.
+        """
+        order = self.row_writer.in_order(self.part, rows) if len(rows) <= SMALL else None
+        try:
+            return self.together(rows) if order is None else self.each(order)
+        except exc.IntegrityError as error:
+            if order == rows or _sqlstate(error) not in _IN_THIS_ORDER:
+                raise
+        self.again()
+        found = self.each(rows)
+        if self.native.returning:
+            found = {row[-1]: row[:-1] for row in self.read_back(sorted(found)).rows}
+        return found
+
     def each(self, rows: list[int]) -> dict[int, Any]:
-        """Updates few rows; gives what is returned of those that were found."""
+        """Updates row by row; gives what is returned of those that were found."""
         returning = self.native.returning
         columns = returning and f"SELECT {returning} FROM {self.native.sql_table}"
         answers = self.send_each(rows, "UPDATE", columns)
@@ -286,7 +331,7 @@ class _Update(_Work):
         }
 
     def together(self, rows: list[int]) -> dict[int, Any]:
-        """The same for many."""
+        """Updates all rows by one statement, as far as their keys differ."""
         found = self.update(rows)
         if len(found) == len(rows):
             return found
@@ -300,7 +345,7 @@ class _Update(_Work):
         for place, some in groupby(turn, key=lambda row: places.get(row, 1)):
             found |= self.update(list(some), lock=place == 1)
         if self.native.returning:
-            found |= {row[-1]: row for row in self.read_back(sorted(found)).rows}
+            found |= {row[-1]: row[:-1] for row in self.read_back(sorted(found)).rows}
         return found
 
     def update(self, rows: list[int], lock: bool = True) -> dict[int, Any]:
@@ -310,7 +355,7 @@ class _Update(_Work):
         if not with_returning:
             return dict.fromkeys(self.counted(answer, rows))
         self.type_codes = answer.type_codes
-        return {row[-1]: row for row in answer.rows}
+        return {row[-1]: row[:-1] for row in answer.rows}
 
 
 class _Delete(_Work):
@@ -336,16 +381,27 @@ class _Upsert(_Work):
     def run(self, rows: list[int]) -> Done:
         if not rows:
             return Done()
-        done: Done | None = None
-        if len(rows) <= SMALL and (order := self.row_writer.in_order(self.part, rows)):
-            done = self.each(order)
-        if done is None:
-            done = self.together(rows)
+        done = self.in_any_order(rows)
         done.rowcount = sum(action in {"inserted", "updated"} for action in done.actions)
         return done
 
+    def in_any_order(self, rows: list[int]) -> Done:
+        """Upserts in the order of the keys or, where a row needs what one before it does, in that
+        of the input.
+        """
+        order = self.row_writer.in_order(self.part, rows) if len(rows) <= SMALL else None
+        try:
+            return (order and self.each(order)) or self.together(rows)
+        except exc.IntegrityError as error:
+            if order == rows or _sqlstate(error) not in _IN_THIS_ORDER:
+                raise
+            self.again()
+            if done := self.each(rows):
+                return done
+            raise
+
     def each(self, rows: list[int]) -> Done | None:
-        """Upserts few rows; None if they have to go together, and nothing is done."""
+        """Upserts row by row; None if the rows have to go together, and nothing is done."""
         returning = self.native.returning
         columns = "SELECT ''::text, false" + (returning and f", {returning}")
         try:
@@ -383,15 +439,14 @@ class _Upsert(_Work):
             if self.native.returning:
                 answer = self.read_back(with_keys)
                 type_codes = answer.type_codes
-                returned |= {row[-1]: row for row in answer.rows}
+                returned |= {row[-1]: row[:-1] for row in answer.rows}
         if new:
             answer = self.insert(new)
             type_codes = type_codes or answer.type_codes
             for row in new:
                 done.actions[row] = _ACTIONS["i"]
             if self.native.returning:
-                # As wide as those that were read back with their numbers.
-                returned |= {row: (*got, row) for row, got in zip(new, answer.rows, strict=True)}
+                returned |= dict(zip(new, answer.rows, strict=True))
         if self.native.returning:
             self.check(len(rows), len(returned))
             done.sent = Sent(len(rows), [returned[row] for row in rows], type_codes)
@@ -513,6 +568,11 @@ JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE c.oid = {literal}::regclass"""
+
+
+def _sqlstate(error: exc.DBAPIError) -> str | None:
+    code: str | None = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    return code
 
 
 def _numbers(text: str) -> set[int]:

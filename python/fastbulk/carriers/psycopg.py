@@ -114,7 +114,7 @@ def _adapt(context: Any, value: Any) -> Any:
 
 def example_sql(plan: Plan) -> str:
     """The statement for one row that gives all columns."""
-    return plain.example_sql(plan)
+    return postgresql_keyed.example_sql(plan)
 
 
 def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:

@@ -155,7 +155,7 @@ def _quoted(text: str | None) -> str:
 
 def example_sql(plan: Plan) -> str:
     """The statement for one row that gives all columns."""
-    return plain.example_sql(plan)
+    return postgresql_keyed.example_sql(plan)
 
 
 def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
