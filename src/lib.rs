@@ -29,7 +29,9 @@ mod values;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::error::RowError;
+    use crate::error::{ColumnError, RowError};
+    #[pymodule_export]
+    use crate::input::arrow::Columns;
     #[pymodule_export]
     use crate::input::source::Source;
     #[pymodule_export]

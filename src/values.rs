@@ -1,5 +1,6 @@
 //! The values of one column: a closed set of storages over Arrow's buffers.
 
+use arrow_array::OffsetSizeTrait;
 use arrow_buffer::{BooleanBuffer, NullBuffer, NullBufferBuilder, ScalarBuffer};
 use pyo3::prelude::*;
 
@@ -21,6 +22,13 @@ impl Default for Strings {
 }
 
 impl Strings {
+    /// Those of an Arrow array in its common layout.
+    pub fn of_arrow<O: OffsetSizeTrait>(offsets: &[O], data: &[u8]) -> Self {
+        let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
+        let offsets = offsets.iter().map(|offset| (offset.as_usize() - first) as i64).collect();
+        Self { offsets, data: data[first..last].to_vec() }
+    }
+
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
     }

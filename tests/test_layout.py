@@ -112,7 +112,7 @@ def test_drivers_and_array_libraries_are_not_imported_before_they_are_needed() -
     program = """
         import sys
         import fastbulk
-        heavy = {"numpy", "pandas", "pyarrow", "polars", "tqdm", "psycopg", "psycopg2", "asyncpg"}
+        heavy = {"numpy", "pandas", "pyarrow", "polars", "duckdb", "tqdm", "psycopg", "psycopg2"}
         print(sorted(heavy & set(sys.modules)))
     """
     program = "\n".join(line.strip() for line in program.splitlines())

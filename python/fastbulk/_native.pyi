@@ -26,6 +26,16 @@ Role = Literal["value", "key", "match", "default", "update", "input"]
 class RowError(Exception):
     """A value that can't be sent; args are (row, key, value, reason, cause)."""
 
+class ColumnError(Exception):
+    """A column of rows that can't be sent; args are (key, position, Arrow type or None)."""
+
+@final
+class Columns:
+    """The rows of a call, by column. They can be read once."""
+
+    def __new__(cls, rows: object, length: int | None) -> Columns: ...
+    def dicts(self, rows: int) -> list[dict[str, Any]]: ...
+
 @final
 class Column:
     """One column of the target table."""
@@ -123,13 +133,15 @@ class Source:
     @property
     def left(self) -> int | None: ...
     @property
+    def as_objects(self) -> list[str]: ...
+    @property
     def seconds(self) -> float: ...
     @property
     def overlapped(self) -> float: ...
     def __new__(
         cls,
         plan: Plan,
-        rows: Iterable[Any],
+        rows: Iterable[Any] | Columns,
         *,
         adapt: Callable[[Any, int], dict[str, Any]],
         context: object,

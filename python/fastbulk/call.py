@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sized
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 from . import errors
-from ._native import RowError, Source
+from ._native import ColumnError, RowError, Source
 from .carriers import carrier_of, own, spread, sqlalchemy
+from .columns import dicts
 from .orm.defaults import DefaultContext, uses_context
 from .orm.mapping import InsertPlan, Request, insert_plan, table_of, why_not_native
 from .result import Result, Timing
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Mapper
 
-    from ._native import Outcome
+    from ._native import Columns, Outcome
     from .progress import Report
     from .targets import Held
 
@@ -99,7 +99,7 @@ class Call:
                 foresee(self.held.connection, self.plan, notes)
         return self.road.taken(notes)
 
-    def insert(self, rows: Iterable[Any], report: Report | None) -> Result:
+    def insert(self, rows: Iterable[Any] | Columns, report: Report | None) -> Result:
         """Sends the rows and gives what came back.
 
         Raises
@@ -120,16 +120,21 @@ class Call:
         return result
 
     def _by_source(
-        self, plan: InsertPlan, rows: Iterable[Any], report: Report | None
+        self, plan: InsertPlan, rows: Iterable[Any] | Columns, report: Report | None
     ) -> tuple[Result, float, float, Road]:
         """The result, the seconds with the GIL held and how many of them overlapped with the
         database's work, and the road with what it met."""
         notes: dict[str, str] = {}
         connection = self.held.connection
         size = {"max_rows": _ROWS // len(self.held.others) // 4} if self.held.others else {}
-        source = Source(
-            plan.native, rows, adapt=plan.adapt, context=DefaultContext(connection), **size
-        )
+        context = DefaultContext(connection)
+        try:
+            source = Source(plan.native, rows, adapt=plan.adapt, context=context, **size)
+        except ColumnError as error:
+            raise errors.of_column(error, plan.table) from None
+        if source.as_objects:
+            names = ", ".join(map(repr, source.as_objects))
+            notes["columns"] = f"Python code has to see values of {names}"
         try:
             outcomes = self._send(plan, source, notes, report)
         except RowError as error:
@@ -168,11 +173,14 @@ class Call:
             dialect, session, plan.returning, outcomes, self.execution_options
         )
 
-    def _by_sqlalchemy(self, rows: Iterable[Any], report: Report | None) -> Result:
+    def _by_sqlalchemy(self, rows: Iterable[Any] | Columns, report: Report | None) -> Result:
         with self.carrier.all_or_nothing(self.held.connection):
-            result = sqlalchemy.insert(
-                self.held, self.mapper, self.request, self.execution_options, rows
-            )
+            try:
+                result = sqlalchemy.insert(
+                    self.held, self.mapper, self.request, self.execution_options, dicts(rows)
+                )
+            except RowError as error:
+                raise errors.of_row(error, self.held.connection, None) from error.args[4]
             if report is not None and result.rowcount:
                 report(result.rowcount, None)
             return result
@@ -189,7 +197,7 @@ def why_not_own(
     mapper: Mapper[Any],
     request: Request,
     execution_options: Mapping[str, Any],
-    rows: Iterable[Any],
+    length: int | None,
     connections: int = 1,
 ) -> Callable[[Engine], str | None]:
     """``why(engine)``: why these rows are not worth a new connection to the engine's database, or
@@ -198,7 +206,7 @@ def why_not_own(
 
     def why(engine: Engine) -> str | None:
         few = own.FEW if connections == 1 else own.FEW_SPREAD
-        if isinstance(rows, Sized) and len(rows) <= few:
+        if length is not None and length <= few:
             return f"a call of at most {few} rows is not worth the time to connect"
         facts: dict[str, str] = {}
         why_not_native(mapper, facts)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
-    from ._native import RowError
+    from ._native import ColumnError, RowError
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -74,6 +75,33 @@ def of_row(error: RowError, connection: Connection, statement: str | None) -> ex
     located = _as_statement_error(f"{where}: {reason}", statement, cause, connection)
     _place(located, row, key, None if hide else value)
     return located
+
+
+def of_column(error: ColumnError, table: Table) -> exc.ArgumentError:
+    """A column of rows that can't be sent.
+
+    Parameters
+    ----------
+    error
+        What native code found.
+    table
+        The table of the call.
+
+    Returns
+    -------
+    sqlalchemy.exc.ArgumentError
+        With ``.column``.
+    """
+    key, position, given = error.args
+    if given is None:
+        refused = exc.ArgumentError(f"column {key!r} stands there twice")
+    else:
+        type_ = list(table.columns)[position].type
+        refused = exc.ArgumentError(
+            f"column {key!r}: Arrow's {given} can't be stored as {type_!r} without loss"
+        )
+    _place(refused, None, key, None)
+    return refused
 
 
 def _place(error: Any, row: int | None, column: Any, value: Any) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from . import errors
 from ._native import RowError, Source
 from .call import schemas
+from .columns import dicts
 from .orm import synchronize
 from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Mapper
 
-    from ._native import Column, Outcome, Slice
+    from ._native import Column, Columns, Outcome, Slice
     from .progress import Report
     from .roads import Road
     from .targets import Held
@@ -86,7 +87,7 @@ class KeyedCall:
             )
         return cls(held, mapper, request, execution_options, carrier, road, plans)
 
-    def run(self, rows: Iterable[Any], report: Report | None) -> Result:
+    def run(self, rows: Iterable[Any] | Columns, report: Report | None) -> Result:
         """Sends the rows and gives what came back.
 
         Raises
@@ -99,7 +100,10 @@ class KeyedCall:
             A value is wrong, or the database refused a row.
         """
         begin = time.perf_counter()
-        rows = self._in_list(rows)
+        try:
+            rows = self._in_list(rows)
+        except RowError as error:
+            raise errors.of_row(error, self.held.connection, None) from error.args[4]
         sent: list[_Sent] = []
         with self._all_or_nothing(rows, report):
             for plan in self.plans:
@@ -116,9 +120,9 @@ class KeyedCall:
         result.timing = Timing(end - begin, extract, end - begin - extract)
         return result
 
-    def _in_list(self, rows: Iterable[Any]) -> list[Any]:
+    def _in_list(self, rows: Iterable[Any] | Columns) -> list[Any]:
         """The rows; bare keys as dicts, which native code reads itself."""
-        held = rows if isinstance(rows, list) else list(rows)
+        held = rows if isinstance(rows, list) else list(dicts(rows))
         if self.request.verb != "delete" or len(self.mapper.primary_key) > 1:
             return held
         (name,) = primary_key_of(self.mapper)

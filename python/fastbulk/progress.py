@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,15 +14,17 @@ Report: TypeAlias = Callable[[int, "int | None"], object]
 
 
 @contextmanager
-def reporting(progress: Report | bool | None, rows: Any, title: str) -> Iterator[Report | None]:
+def reporting(
+    progress: Report | bool | None, total: int | None, title: str
+) -> Iterator[Report | None]:
     """What to call after each slice, if anything.
 
     Parameters
     ----------
     progress
         A callable, True for a bar on standard error, or None.
-    rows
-        The input, asked for its length if it has one.
+    total
+        How many rows there are, if that is known.
     title
         What stands before the bar.
 
@@ -31,7 +33,6 @@ def reporting(progress: Report | bool | None, rows: Any, title: str) -> Iterator
     ImportError
         A bar is wanted and tqdm is not installed (``pip install fastbulk[progress]``).
     """
-    total = len(rows) if isinstance(rows, Sized) else None
     if progress is None or progress is False:
         yield None
     elif callable(progress):

@@ -27,7 +27,8 @@ class Road:
         database.
     refused
         The faster roads, each with the reason why it was not taken. ``own connection`` is there
-        where an Engine's pool had to serve.
+        where an Engine's pool had to serve, and ``columns`` where Python code had to see values
+        that came in columns.
     sql
         The statement's text for one row; its columns are those of the first rows.
     statement

@@ -9,6 +9,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Engine
 
 from .call import Call, why_not_own
+from .columns import are_columns, length_of, read
 from .keyed import KeyedCall
 from .orm.keyed import KeyedRequest, names_of, unique_key
 from .orm.mapping import Request, mapper_of, table_of, tables_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Mapper
 
+    from .columns import Rows
     from .progress import Report
     from .result import Result
     from .roads import Road
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 def insert(
     target: Target,
     model: type[Any],
-    rows: Iterable[Any],
+    rows: Rows,
     *,
     returning: Any = None,
     render_nulls: bool = False,
@@ -57,7 +59,10 @@ def insert(
     rows
         An iterable of mappings from attribute name (or attribute) to value, of objects of the
         class that belong to no Session, or of dataclasses with fields of those names. A generator
-        is read slice by slice. Rows are never changed. ``None`` means what it means to
+        is read slice by slice. Or anything with Arrow's PyCapsule interface, read batch by batch:
+        tables and frames of pyarrow, polars, pandas and DuckDB. Their columns are attributes;
+        values reach a column of another type if nothing of them is lost.
+        Rows are never changed. ``None`` means what it means to
         SQLAlchemy's bulk insert: a default applies where there is one. ``sqlalchemy.null()`` is
         NULL always.
     returning
@@ -111,17 +116,18 @@ def insert(
     _check_rows(rows)
     if connections != 1:
         _check_connections(connections, target)
-    why = why_not_own(mapper, request, execution_options or {}, rows, connections)
+    length = length_of(rows)
+    why = why_not_own(mapper, request, execution_options or {}, length, connections)
     with hold(target, mapper, why, connections) as held:
         call = Call.prepare(held, mapper, request, execution_options or {})
-        with reporting(progress, rows, table_of(mapper).name) as report:
-            return call.insert(rows, report)
+        with reporting(progress, length, table_of(mapper).name) as report:
+            return call.insert(read(rows), report)
 
 
 def update(
     target: Target,
     model: type[Any],
-    rows: Iterable[Any],
+    rows: Rows,
     *,
     where: Any = None,
     values: Mapping[Any, Any] | None = None,
@@ -184,7 +190,7 @@ def update(
 def upsert(
     target: Target,
     model: type[Any],
-    rows: Iterable[Any],
+    rows: Rows,
     *,
     key: Any = None,
     key_where: Any = None,
@@ -272,7 +278,7 @@ def upsert(
 def delete(
     target: Target,
     model: type[Any],
-    keys: Iterable[Any],
+    keys: Rows,
     *,
     where: Any = None,
     returning: Any = None,
@@ -322,7 +328,7 @@ def delete(
 def _keyed(
     target: Target,
     mapper: Mapper[Any],
-    rows: Iterable[Any],
+    rows: Rows,
     request: KeyedRequest,
     execution_options: Mapping[str, Any] | None,
     progress: Report | bool | None,
@@ -330,8 +336,8 @@ def _keyed(
     _check_rows(rows)
     with hold(target, mapper, _no_own_connection, verb=request.verb) as held:
         call = KeyedCall.prepare(held, mapper, request, execution_options or {})
-        with reporting(progress, rows, table_of(mapper).name) as report:
-            return call.run(rows, report)
+        with reporting(progress, length_of(rows), table_of(mapper).name) as report:
+            return call.run(read(rows), report)
 
 
 def _no_own_connection(engine: Engine) -> str:
@@ -446,7 +452,7 @@ def _updates(
 def explain(
     target: Target,
     model: type[Any],
-    rows: Iterable[Any] = (),
+    rows: Rows = (),
     *,
     verb: Literal["insert", "update", "upsert", "delete"] = "insert",
     execution_options: Mapping[str, Any] | None = None,
@@ -491,18 +497,20 @@ def explain(
     if isinstance(request, KeyedRequest):
         with hold(target, mapper, _no_own_connection, verb=verb) as held:
             return KeyedCall.prepare(held, mapper, request, options).road
-    why = why_not_own(mapper, request, options, rows or iter(()))
+    why = why_not_own(mapper, request, options, length_of(rows) or None)
     with hold(target, mapper, why) as held:
         return Call.prepare(held, mapper, request, options).foreseen()
 
 
 def _check_rows(rows: Any) -> None:
+    if are_columns(rows):
+        return
     if isinstance(rows, Mapping):
         raise exc.ArgumentError("rows is one mapping; wrap one row in a list: [row]")
     if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
         raise exc.ArgumentError(
             f"rows is of type {type(rows).__qualname__}; "
-            "an iterable of mappings or objects is expected"
+            "an iterable of mappings or objects, or Arrow columns, are expected"
         )
 
 

@@ -1,8 +1,16 @@
 //! The only readers of Python values.
 //!
-//! `source` cuts the input into slices, `rows` takes dicts apart, `value` turns one Python object
+//! `source` cuts the input into slices. `rows` takes dicts apart, and `value` turns one Python object
 //! into a cell of its column's kind.
+//!
+//! `arrow` reads batches of columns, and `columns` makes slices of them: `pairs` says how an Arrow
+//! type becomes a kind, `convert` does it natively, and `objects` where Python code has to see values.
 
+pub mod arrow;
+pub mod columns;
+pub mod convert;
+pub mod objects;
+pub mod pairs;
 pub mod rows;
 pub mod source;
 pub mod value;

@@ -7,10 +7,12 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::arrow::Columns;
+use super::columns::ColumnReader;
 use super::rows::{BLOCK, Block, RowReader};
-use super::value::{Code, Stop, push_all};
+use super::value::{Code, Stop, push_column, sent};
 use crate::error::{Error, Result};
-use crate::plan::{Absent, Plan};
+use crate::plan::Plan;
 use crate::slice::{MAX_BYTES, MAX_ROWS, Slice};
 use crate::values::{Series, SeriesBuilder, Values};
 
@@ -35,8 +37,14 @@ pub struct Source {
     pure: bool,
 }
 
+/// What the rows of a call are made of.
+enum Input {
+    Rows(RowReader),
+    Columns(ColumnReader),
+}
+
 struct State {
-    reader: RowReader,
+    input: Input,
     /// Rows in the slices that were given out.
     rows: usize,
     exhausted: bool,
@@ -61,10 +69,18 @@ impl Source {
         max_rows: usize,
         max_bytes: usize,
     ) -> PyResult<Self> {
-        let reader = RowReader::new(rows, adapt, context)?;
-        let pure = reader.is_list() && !plan.get().calls_python();
+        let (input, held) = if let Ok(columns) = rows.cast_exact::<Columns>() {
+            let reader = ColumnReader::new(rows.py(), plan.get(), columns.get(), adapt, context)?;
+            let held = reader.is_held();
+            (Input::Columns(reader), held)
+        } else {
+            let reader = RowReader::new(rows, adapt, context)?;
+            let held = reader.is_list();
+            (Input::Rows(reader), held)
+        };
+        let pure = held && !plan.get().calls_python();
         let state = State {
-            reader,
+            input,
             rows: 0,
             exhausted: false,
             ahead: None,
@@ -117,10 +133,22 @@ impl Source {
         Ok(self.lock()?.rows)
     }
 
-    /// How many rows of a list are left; None where that is not known.
+    /// How many rows are left; None where that is not known.
     #[getter]
     fn left(&self, py: Python<'_>) -> Result<Option<usize>> {
-        Ok(self.lock()?.reader.left(py))
+        Ok(match &self.lock()?.input {
+            Input::Rows(reader) => reader.left(py),
+            Input::Columns(reader) => reader.left(),
+        })
+    }
+
+    /// The attributes whose values lie in columns and are made Python objects on their way.
+    #[getter]
+    fn as_objects(&self) -> Result<Vec<String>> {
+        Ok(match &self.lock()?.input {
+            Input::Rows(_) => Vec::new(),
+            Input::Columns(reader) => reader.as_objects(self.plan.get()),
+        })
     }
 
     /// Seconds spent reading rows, which is time with the GIL held.
@@ -154,12 +182,8 @@ impl Source {
             return;
         }
         let start = Instant::now();
-        let row = state.reader.next_row;
         match self.read_slice(py, &mut state, Code::BuiltIn) {
-            Err(Error::Foreign) => {
-                state.reader.rewind(row);
-                (state.foreign, state.exhausted) = (true, false);
-            }
+            Err(Error::Foreign) => (state.foreign, state.exhausted) = (true, false),
             slice => {
                 state.exhausted |= slice.is_err();
                 state.ahead = Some(slice);
@@ -171,30 +195,63 @@ impl Source {
 
     fn read_slice(&self, py: Python<'_>, state: &mut State, code: Code) -> Result<Option<Slice>> {
         let (plan, max_rows, max_bytes) = (self.plan.get(), self.max_rows, self.max_bytes);
-        let first_row = state.reader.next_row;
-        let mut builders: Vec<_> = plan
-            .columns
-            .iter()
-            .map(|column| SeriesBuilder::new(column.get().kind, max_rows.min(FIRST_BLOCK)))
-            .collect();
-        let mut block = Block::new(plan.columns.len(), FIRST_BLOCK);
-        let (mut rows, mut nbytes) = (0, 0);
-        while rows < max_rows && nbytes < max_bytes && !state.exhausted {
-            let want = (max_rows - rows).min(block_size(rows, nbytes, max_bytes));
-            block.renew(plan.columns.len(), want);
-            let read = state.reader.read(py, plan, want, &mut block, code);
-            state.exhausted = block.rows < want;
-            convert(py, plan, &block, first_row + rows, &mut builders, code)?;
-            read?;
-            rows += block.rows;
-            nbytes = builders.iter().map(SeriesBuilder::nbytes).sum();
+        match &mut state.input {
+            Input::Rows(reader) => {
+                let row = reader.next_row;
+                match read_rows(py, plan, reader, max_rows, max_bytes, code) {
+                    Ok((slice, exhausted)) => {
+                        state.exhausted = exhausted;
+                        Ok(slice)
+                    }
+                    Err(error) => {
+                        if matches!(error, Error::Foreign) {
+                            reader.rewind(row);
+                        }
+                        Err(error)
+                    }
+                }
+            }
+            Input::Columns(reader) => {
+                let slice = reader.read(py, plan, max_rows, max_bytes, code)?;
+                state.exhausted = slice.is_none() || reader.ended();
+                Ok(slice)
+            }
         }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let columns = builders.into_iter().map(SeriesBuilder::finish).collect();
-        Ok(Some(Slice { first_row, nbytes, rows, columns }))
     }
+}
+
+/// The next rows as a slice, None where there are none, and whether they are the last ones.
+pub fn read_rows(
+    py: Python<'_>,
+    plan: &Plan,
+    reader: &mut RowReader,
+    max_rows: usize,
+    max_bytes: usize,
+    code: Code,
+) -> Result<(Option<Slice>, bool)> {
+    let first_row = reader.next_row;
+    let mut builders: Vec<_> = plan
+        .columns
+        .iter()
+        .map(|column| SeriesBuilder::new(column.get().kind, max_rows.min(FIRST_BLOCK)))
+        .collect();
+    let mut block = Block::new(plan.columns.len(), FIRST_BLOCK);
+    let (mut rows, mut nbytes, mut exhausted) = (0, 0, false);
+    while rows < max_rows && nbytes < max_bytes && !exhausted {
+        let want = (max_rows - rows).min(block_size(rows, nbytes, max_bytes));
+        block.renew(plan.columns.len(), want);
+        let read = reader.read(py, plan, want, &mut block, code);
+        exhausted = block.rows < want;
+        convert(py, plan, &block, first_row + rows, &mut builders, code)?;
+        read?;
+        rows += block.rows;
+        nbytes = builders.iter().map(SeriesBuilder::nbytes).sum();
+    }
+    if rows == 0 {
+        return Ok((None, exhausted));
+    }
+    let columns = builders.into_iter().map(SeriesBuilder::finish).collect();
+    Ok((Some(Slice { first_row, nbytes, rows, columns }), exhausted))
 }
 
 /// How many rows to read next, so that a slice of wide rows does not grow far over its bound.
@@ -220,30 +277,12 @@ fn convert(
     for (position, (column, builder)) in plan.columns.iter().zip(builders).enumerate() {
         let column = column.get();
         let cells = &block.column(position)[..rows];
-        let filled;
-        let cells = match &column.absent {
-            Absent::Value(default)
-                if cells.iter().any(|cell| column.wants_default(cell.as_ref())) =>
-            {
-                filled = cells
-                    .iter()
-                    .map(|cell| match cell {
-                        cell if column.wants_default(cell.as_ref()) => {
-                            Some(default.bind(py).clone())
-                        }
-                        cell => cell.clone(),
-                    })
-                    .collect::<Vec<_>>();
-                &filled
-            }
-            _ => cells,
-        };
-        match push_all(plan, column, cells, builder, code) {
+        match push_column(py, plan, column, cells, builder, code) {
             Ok(()) => {}
             Err(Stop::Foreign) => return Err(Error::Foreign),
             Err(Stop::At(bad, refusal)) => {
                 rows = bad;
-                let value = cells[bad].as_ref().map(|value| value.clone().unbind());
+                let value = sent(py, column, cells[bad].as_ref()).map(Bound::unbind);
                 first_error = Some(refusal.at(py, first_row + bad, &column.key, value));
             }
         }

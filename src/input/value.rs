@@ -72,8 +72,38 @@ pub enum Stop {
     Foreign,
 }
 
+/// Pushes the values of a column, and its default where they leave it out.
+pub fn push_column<'py>(
+    py: Python<'py>,
+    plan: &Plan,
+    column: &Column,
+    values: &[Option<Bound<'py, PyAny>>],
+    builder: &mut SeriesBuilder,
+    code: Code,
+) -> Result<(), Stop> {
+    let fills = matches!(column.absent, Absent::Value(_))
+        && values.iter().any(|value| column.wants_default(value.as_ref()));
+    if fills {
+        let filled: Vec<_> = values.iter().map(|value| sent(py, column, value.as_ref())).collect();
+        return push_all(plan, column, &filled, builder, code);
+    }
+    push_all(plan, column, values, builder, code)
+}
+
+/// What of a column is sent for that value of a row: itself, or a default that is one.
+pub fn sent<'py>(
+    py: Python<'py>,
+    column: &Column,
+    value: Option<&Bound<'py, PyAny>>,
+) -> Option<Bound<'py, PyAny>> {
+    match &column.absent {
+        Absent::Value(default) if column.wants_default(value) => Some(default.bind(py).clone()),
+        _ => value.cloned(),
+    }
+}
+
 /// Pushes `values[..]` onto the column; stops at the first that can't be sent.
-pub fn push_all(
+fn push_all(
     plan: &Plan,
     column: &Column,
     values: &[Option<Bound<'_, PyAny>>],

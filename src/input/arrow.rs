@@ -1,0 +1,280 @@
+//! Rows that are columns already, by Arrow's C data interface: read batch by batch, as they lie.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::ByteViewType;
+use arrow_array::{Array, ArrayRef, GenericByteViewArray, RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, DataType, FieldRef};
+use arrow_select::concat::concat;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use pyo3_arrow::input::AnyRecordBatch;
+
+use super::objects::objects;
+use super::value::Refusal;
+use crate::error::{Error, Result};
+
+/// The values of one column in a batch.
+#[derive(Clone)]
+pub enum Lane {
+    Arrow(ArrayRef),
+    /// Python objects, from the position on.
+    Objects(Arc<Py<PyList>>, usize),
+}
+
+impl Lane {
+    fn slice(&self, start: usize, rows: usize) -> Self {
+        match self {
+            Self::Arrow(array) => Self::Arrow(array.slice(start, rows)),
+            Self::Objects(list, first) => Self::Objects(list.clone(), first + start),
+        }
+    }
+
+    /// The values as Python objects, or the row that has none and why.
+    pub fn objects<'py>(
+        &self,
+        py: Python<'py>,
+        field: &FieldRef,
+        rows: usize,
+    ) -> Result<Vec<Bound<'py, PyAny>>, (usize, PyErr)> {
+        match self {
+            Self::Arrow(array) => objects(py, field, array),
+            Self::Objects(list, first) => {
+                let value = |row| list.bind(py).get_item(first + row).map_err(|why| (row, why));
+                (0..rows).map(value).collect()
+            }
+        }
+    }
+
+    /// How many bytes the values take, near enough.
+    fn nbytes(&self, rows: usize) -> usize {
+        match self {
+            Self::Arrow(array) => nbytes(array),
+            Self::Objects(..) => rows * size_of::<Py<PyAny>>(),
+        }
+    }
+}
+
+/// Without the buffers' other parts, which a slice still holds.
+fn nbytes(array: &ArrayRef) -> usize {
+    match array.data_type() {
+        DataType::Utf8View => bytes_of_views(array.as_string_view()),
+        DataType::BinaryView => bytes_of_views(array.as_binary_view()),
+        _ => array.to_data().get_slice_memory_size().unwrap_or_default(),
+    }
+}
+
+fn bytes_of_views<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>) -> usize {
+    // The low half of a view is the length of its value.
+    array.views().iter().map(|&view| size_of::<u128>() + (view as u32) as usize).sum()
+}
+
+/// Some rows, by column.
+pub struct Batch {
+    /// The index, in the whole input, of the first row here.
+    pub first_row: usize,
+    pub rows: usize,
+    pub lanes: Vec<Lane>,
+}
+
+impl Batch {
+    fn slice(&self, start: usize, rows: usize) -> Self {
+        let lanes = self.lanes.iter().map(|lane| lane.slice(start, rows)).collect();
+        Self { first_row: self.first_row + start, rows, lanes }
+    }
+
+    pub fn nbytes(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.nbytes(self.rows)).sum()
+    }
+
+    /// The rows of all of them, in their order.
+    fn joined(mut batches: Vec<Self>) -> Result<Self> {
+        if batches.len() == 1 {
+            return Ok(batches.remove(0));
+        }
+        let rows = batches.iter().map(|batch| batch.rows).sum();
+        let column = |position: usize| {
+            let mut arrays: Vec<&dyn Array> = Vec::new();
+            for batch in &batches {
+                match &batch.lanes[position] {
+                    Lane::Arrow(array) => arrays.push(&**array),
+                    // The next ones are cut from the same list.
+                    lane @ Lane::Objects(..) => return Ok(lane.clone()),
+                }
+            }
+            Ok(Lane::Arrow(concat(&arrays).map_err(unreadable)?))
+        };
+        let lanes = (0..batches[0].lanes.len()).map(column).collect::<Result<_>>()?;
+        Ok(Self { first_row: batches[0].first_row, rows, lanes })
+    }
+}
+
+/// What the producer says, or raises.
+fn unreadable(error: ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(error) if error.is::<PyErr>() => error
+            .downcast::<PyErr>()
+            .map_or_else(|error| Error::Internal(error.to_string()), |error| Error::Python(*error)),
+        error => Error::Python(PyRuntimeError::new_err(error.to_string())),
+    }
+}
+
+/// Batches of one shape, one after the other.
+pub struct Batches {
+    pub fields: Vec<FieldRef>,
+    /// What was read and not given out: it comes first, beginning with the last of these.
+    rest: Vec<Batch>,
+    /// None after the last batch.
+    reader: Option<Box<dyn RecordBatchReader + Send>>,
+    /// Rows that were read.
+    read: usize,
+}
+
+impl Batches {
+    fn of_arrow(rows: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let reader = rows.extract::<AnyRecordBatch>()?.into_reader()?;
+        let fields = reader.schema().fields().iter().cloned().collect();
+        Ok(Self { fields, rest: Vec::new(), reader: Some(reader), read: 0 })
+    }
+
+    /// The next rows: at most `max_rows`, and of about `max_bytes`. None after the last one.
+    pub fn next(
+        &mut self,
+        py: Python<'_>,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Batch>> {
+        let (mut found, mut rows) = (Vec::new(), 0);
+        while rows < max_rows
+            && let Some(batch) = self.next_batch(py)?
+        {
+            let taken = batch.rows.min(max_rows - rows);
+            if taken < batch.rows {
+                self.rest.push(batch.slice(taken, batch.rows - taken));
+            }
+            rows += taken;
+            found.push(batch.slice(0, taken));
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let batch = Batch::joined(found)?;
+        Ok(Some(self.within(batch, max_bytes)))
+    }
+
+    /// As many of the first rows as stay within the bytes, and at least one.
+    fn within(&mut self, mut batch: Batch, max_bytes: usize) -> Batch {
+        let mut nbytes = batch.nbytes();
+        while nbytes > max_bytes && batch.rows > 1 {
+            let fit = (batch.rows as u128 * max_bytes as u128 / nbytes as u128) as usize;
+            let rows = fit.clamp(1, batch.rows - 1);
+            self.rest.push(batch.slice(rows, batch.rows - rows));
+            batch = batch.slice(0, rows);
+            nbytes = batch.nbytes();
+        }
+        batch
+    }
+
+    fn next_batch(&mut self, py: Python<'_>) -> Result<Option<Batch>> {
+        if let Some(batch) = self.rest.pop() {
+            return Ok(Some(batch));
+        }
+        while let Some(reader) = &mut self.reader {
+            // A producer that is Python code takes the GIL for itself.
+            match py.detach(|| reader.next()) {
+                None => self.reader = None,
+                Some(Ok(batch)) if batch.num_rows() == 0 => {}
+                Some(Ok(batch)) => return Ok(Some(self.numbered(&batch))),
+                Some(Err(error)) => return Err(unreadable(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn numbered(&mut self, batch: &RecordBatch) -> Batch {
+        let lanes = batch.columns().iter().map(|array| Lane::Arrow(array.clone())).collect();
+        let batch = Batch { first_row: self.read, rows: batch.num_rows(), lanes };
+        self.read += batch.rows;
+        batch
+    }
+
+    /// These rows come next.
+    pub fn put_back(&mut self, batch: Batch) {
+        self.rest.push(batch);
+    }
+
+    /// Whether it is known that no more rows come.
+    pub fn ended(&self) -> bool {
+        self.rest.is_empty() && self.reader.is_none()
+    }
+}
+
+/// The rows of a call, by column. They can be read once.
+#[pyclass(frozen, module = "fastbulk._native")]
+pub struct Columns {
+    batches: Mutex<Option<Batches>>,
+    /// How many rows there are, where that is known before they are read.
+    pub length: Option<usize>,
+}
+
+#[pymethods]
+impl Columns {
+    /// Any object with Arrow's `PyCapsule` interface. `length` is None for what makes its rows while
+    /// they are read.
+    #[new]
+    fn new(rows: &Bound<'_, PyAny>, length: Option<usize>) -> PyResult<Self> {
+        let batches = Mutex::new(Some(Batches::of_arrow(rows)?));
+        Ok(Self { batches, length })
+    }
+
+    /// The next rows as dicts, at most so many; empty after the last one.
+    fn dicts<'py>(&self, py: Python<'py>, rows: usize) -> Result<Bound<'py, PyList>> {
+        let mut batches = self.take()?;
+        let batch = batches.next(py, rows, usize::MAX)?;
+        let dicts = match batch {
+            Some(batch) => dicts(py, &batches.fields, &batch)?,
+            None => PyList::empty(py),
+        };
+        self.give_back(batches);
+        Ok(dicts)
+    }
+}
+
+impl Columns {
+    /// The batches, which are this caller's from now on.
+    pub fn take(&self) -> Result<Batches> {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.take().ok_or_else(|| {
+            Error::Python(PyRuntimeError::new_err("the rows of this call are already being read"))
+        })
+    }
+
+    fn give_back(&self, batches: Batches) {
+        *self.batches.lock().unwrap_or_else(PoisonError::into_inner) = Some(batches);
+    }
+}
+
+/// The rows as dicts.
+pub fn dicts<'py>(
+    py: Python<'py>,
+    fields: &[FieldRef],
+    batch: &Batch,
+) -> Result<Bound<'py, PyList>> {
+    let column = |(field, lane): (&FieldRef, &Lane)| {
+        lane.objects(py, field, batch.rows).map_err(|(row, error)| {
+            Refusal::raised(py, error).at(py, batch.first_row + row, field.name(), None)
+        })
+    };
+    let columns = fields.iter().zip(&batch.lanes).map(column).collect::<Result<Vec<_>>>()?;
+    let rows = PyList::empty(py);
+    for row in 0..batch.rows {
+        let dict = PyDict::new(py);
+        for (field, values) in fields.iter().zip(&columns) {
+            dict.set_item(field.name(), &values[row])?;
+        }
+        rows.append(dict)?;
+    }
+    Ok(rows)
+}

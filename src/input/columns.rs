@@ -1,0 +1,265 @@
+//! Batches of columns, as slices of the plan's columns.
+
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::{DataType, FieldRef};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::arrow::{Batch, Batches, Columns, Lane, dicts};
+use super::convert::{self, Refused};
+use super::objects::objects;
+use super::pairs::{How, how};
+use super::rows::RowReader;
+use super::source::read_rows;
+use super::value::{Code, Refusal, Stop, push_column, sent};
+use crate::error::{BadColumn, BadValue, Error, Result};
+use crate::kind::Kind;
+use crate::plan::{Absent, Column, Plan};
+use crate::slice::Slice;
+use crate::values::{Series, SeriesBuilder};
+
+/// Reads slices from the columns of a call.
+pub struct ColumnReader {
+    batches: Batches,
+    /// How many rows there are, if that is known.
+    length: Option<usize>,
+    /// Positions in the batches of the plan's columns, and how their values get there.
+    sources: Vec<Option<(usize, How)>>,
+    /// A default or a composite's setter has to see whole rows.
+    by_rows: bool,
+    adapt: Py<PyAny>,
+    context: Py<PyAny>,
+    /// Rows in the slices so far.
+    rows: usize,
+}
+
+impl ColumnReader {
+    pub fn new(
+        py: Python<'_>,
+        plan: &Plan,
+        columns: &Columns,
+        adapt: Py<PyAny>,
+        context: Py<PyAny>,
+    ) -> Result<Self> {
+        let batches = columns.take()?;
+        let mut sources = vec![None; plan.columns.len()];
+        let mut by_rows = plan.columns.iter().any(|c| matches!(c.get().absent, Absent::Call(_)));
+        for (position, field) in batches.fields.iter().enumerate() {
+            let resolve = intern!(py, "resolve");
+            let name = adapt.bind(py).call_method1(resolve, (field.name(), 0))?;
+            if name.is_none() {
+                continue; // unknown, and to be ignored
+            }
+            let Some(column) = plan.index.bind(py).get_item(&name)? else {
+                by_rows = true;
+                continue;
+            };
+            let column: usize = column.extract()?;
+            let how = how(plan.column(column), field);
+            if how == How::Never || sources[column].is_some() {
+                return Err(Error::Column(Box::new(BadColumn {
+                    key: plan.column(column).key.clone(),
+                    column,
+                    given: (how == How::Never).then(|| field.data_type().to_string()),
+                })));
+            }
+            sources[column] = Some((position, how));
+        }
+        let length = columns.length;
+        Ok(Self { batches, length, sources, by_rows, adapt, context, rows: 0 })
+    }
+
+    /// The attributes whose values are made Python objects on their way.
+    pub fn as_objects(&self, plan: &Plan) -> Vec<String> {
+        let name = |(column, source): (usize, &Option<(usize, How)>)| match source {
+            Some((_, how)) if self.by_rows || *how == How::AsObjects => {
+                Some(plan.column(column).key.clone())
+            }
+            _ => None,
+        };
+        self.sources.iter().enumerate().filter_map(name).collect()
+    }
+
+    /// Whether no code of a user's makes the rows while they are read.
+    pub fn is_held(&self) -> bool {
+        self.length.is_some()
+    }
+
+    /// How many rows are left, if that is known.
+    pub fn left(&self) -> Option<usize> {
+        self.length.map(|length| length.saturating_sub(self.rows))
+    }
+
+    /// Whether it is known that no more rows come.
+    pub fn ended(&self) -> bool {
+        self.batches.ended()
+    }
+
+    /// The next slice: of at most `max_rows` rows and about `max_bytes`. None after the last row.
+    pub fn read(
+        &mut self,
+        py: Python<'_>,
+        plan: &Plan,
+        max_rows: usize,
+        max_bytes: usize,
+        code: Code,
+    ) -> Result<Option<Slice>> {
+        let Some(batch) = self.batches.next(py, max_rows, max_bytes)? else { return Ok(None) };
+        let slice = if self.by_rows {
+            self.by_rows(py, plan, &batch, code)
+        } else {
+            self.slice(py, plan, &batch, code)
+        };
+        match slice {
+            Err(Error::Foreign) => self.batches.put_back(batch),
+            _ => self.rows += batch.rows,
+        }
+        slice.map(Some)
+    }
+
+    fn by_rows(&self, py: Python<'_>, plan: &Plan, batch: &Batch, code: Code) -> Result<Slice> {
+        let rows = dicts(py, &self.batches.fields, batch)?;
+        let (adapt, context) = (self.adapt.clone_ref(py), self.context.clone_ref(py));
+        let mut reader = RowReader::new(rows.as_any(), adapt, context)?;
+        reader.next_row = self.rows;
+        let (slice, _) = read_rows(py, plan, &mut reader, batch.rows, usize::MAX, code)?;
+        slice.ok_or_else(|| Error::Internal("a batch has no rows".to_owned()))
+    }
+
+    fn slice(&self, py: Python<'_>, plan: &Plan, batch: &Batch, code: Code) -> Result<Slice> {
+        let mut columns = Vec::with_capacity(plan.columns.len());
+        let mut first: Option<Box<BadValue>> = None;
+        for (position, source) in self.sources.iter().enumerate() {
+            let given =
+                source.map(|(lane, how)| (&self.batches.fields[lane], &batch.lanes[lane], how));
+            match self.series(py, plan, plan.column(position), given, batch.rows, code) {
+                Ok(series) => columns.push(series),
+                // Of several bad rows the first is reported.
+                Err(Error::Row(bad)) => {
+                    if first.as_ref().is_none_or(|first| bad.row < first.row) {
+                        first = Some(bad);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match first {
+            Some(bad) => Err(Error::Row(bad)),
+            None => Ok(Slice {
+                first_row: self.rows,
+                nbytes: batch.nbytes(),
+                rows: batch.rows,
+                columns,
+            }),
+        }
+    }
+
+    fn series(
+        &self,
+        py: Python<'_>,
+        plan: &Plan,
+        column: &Column,
+        given: Option<(&FieldRef, &Lane, How)>,
+        rows: usize,
+        code: Code,
+    ) -> Result<Series> {
+        let Some((field, lane, how)) = given else {
+            return match column.absent {
+                Absent::Value(_) => self.of_objects(py, plan, column, &vec![None; rows], code),
+                _ => Ok(nothing(column, rows, true)),
+            };
+        };
+        match (how, lane) {
+            (How::Natively, Lane::Arrow(array)) if !fills_nulls(column, array) => {
+                let series = py.detach(|| natively(column, array));
+                series
+                    .map_err(|(row, refused)| self.refused(py, column, field, array, row, refused))
+            }
+            _ => {
+                let cells: Vec<_> =
+                    self.cells(py, field, lane, rows, column)?.into_iter().map(Some).collect();
+                self.of_objects(py, plan, column, &cells, code)
+            }
+        }
+    }
+
+    fn cells<'py>(
+        &self,
+        py: Python<'py>,
+        field: &FieldRef,
+        lane: &Lane,
+        rows: usize,
+        column: &Column,
+    ) -> Result<Vec<Bound<'py, PyAny>>> {
+        lane.objects(py, field, rows).map_err(|(row, error)| {
+            Refusal::raised(py, error).at(py, self.rows + row, &column.key, None)
+        })
+    }
+
+    fn of_objects<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        column: &Column,
+        cells: &[Option<Bound<'py, PyAny>>],
+        code: Code,
+    ) -> Result<Series> {
+        let mut builder = SeriesBuilder::new(column.kind, cells.len());
+        match push_column(py, plan, column, cells, &mut builder, code) {
+            Ok(()) => Ok(builder.finish()),
+            Err(Stop::Foreign) => Err(Error::Foreign),
+            Err(Stop::At(row, refusal)) => {
+                let value = sent(py, column, cells[row].as_ref()).map(Bound::unbind);
+                Err(refusal.at(py, self.rows + row, &column.key, value))
+            }
+        }
+    }
+
+    fn refused(
+        &self,
+        py: Python<'_>,
+        column: &Column,
+        field: &FieldRef,
+        array: &ArrayRef,
+        row: usize,
+        refused: Refused,
+    ) -> Error {
+        let value = objects(py, field, &array.slice(row, 1)).ok();
+        Error::Row(Box::new(BadValue {
+            row: self.rows + row,
+            key: column.key.clone(),
+            value: value.and_then(|values| Some(values.first()?.clone().unbind())),
+            reason: refused.to_string(),
+            cause: Some(refused.into()),
+        }))
+    }
+}
+
+/// Whether Python code has a value for some NULLs.
+fn fills_nulls(column: &Column, array: &ArrayRef) -> bool {
+    let nulls = || array.logical_null_count() > 0;
+    match column.absent {
+        Absent::Value(_) => column.forced || column.drop_none && nulls(),
+        // To a JSON type None is a document.
+        _ => column.kind == Kind::Json && !column.drop_none && nulls(),
+    }
+}
+
+/// A column without values: left out by the rows, or NULL.
+fn nothing(column: &Column, rows: usize, absent: bool) -> Series {
+    let mut builder = SeriesBuilder::new(column.kind, rows);
+    for _ in 0..rows {
+        if absent { builder.push_absent() } else { builder.push_null() }
+    }
+    builder.finish()
+}
+
+fn natively(column: &Column, array: &ArrayRef) -> std::result::Result<Series, (usize, Refused)> {
+    if *array.data_type() == DataType::Null {
+        return Ok(nothing(column, array.len(), column.drop_none));
+    }
+    let (values, nulls) = convert::values(column.kind, array)?;
+    let validity = nulls.filter(|nulls| nulls.null_count() > 0);
+    let given = if column.drop_none { validity.clone() } else { None };
+    Ok(Series { values, validity, given })
+}
