@@ -109,6 +109,7 @@ WAYS = (
                 ("sqlite", "pysqlite"),
                 ("postgresql", "psycopg"),
                 ("postgresql", "psycopg2"),
+                ("postgresql", "pg8000"),
                 ("postgresql", "tokio-postgres"),
             }
         ),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from . import plain, postgresql
+from . import plain, postgresql, postgresql_keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Dialect
 
-    from .._native import Plan, Source
+    from .._native import Plan, Slice, Source
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
 
 
@@ -38,6 +39,21 @@ class _Driver:
         if end:
             cursor.execute(end)
         return answer
+
+    def execute_each(
+        self,
+        cursor: Any,
+        statements: Sequence[str],
+        begin: postgresql.Texts = (),
+        columns: str = "",
+    ) -> list[postgresql.Answer]:
+        for text in begin:
+            cursor.execute(text)
+        answers = []
+        for sql in statements:
+            cursor.execute(sql)
+            answers.append(postgresql.Answer.of(cursor))
+        return answers
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         cursor.execute(sql, stream=_to_its_end(pieces))
@@ -112,6 +128,13 @@ def native(
 ) -> Iterator[postgresql.Sent | postgresql.Keyed]:
     """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
     return postgresql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def keyed(
+    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
+) -> postgresql_keyed.Done:
+    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
+    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
 
 
 def executemany(
