@@ -179,6 +179,13 @@ def test_check_that_belongs_to_a_column(session: Session) -> None:
     assert place(error) == (1, "size", -1)
 
 
+@pytest.mark.without("mariadb")  # it takes no names for them
+def test_check_with_a_name_that_belongs_to_a_column(session: Session) -> None:
+    Thing = model(size=Column(Integer, CheckConstraint("size >= 0", name="positive")))
+    error = refused(session, Thing, [{"size": 1}, {"size": -1}], of_check(session))
+    assert place(error) == (1, "size", -1)
+
+
 @pytest.mark.only("sqlite")
 def test_check_that_the_mapping_does_not_know(session: Session) -> None:
     Thing = model(size=Column(Integer))

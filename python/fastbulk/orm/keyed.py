@@ -130,6 +130,7 @@ class _Maker:
         self.single = single
         self.render = Renderer(dialect, dict(request.schema_translate_map))
         self.values = dict(request.values)
+        self.nulls_are_equal = _nulls_are_equal(mapper, request, dialect)
         expressions = [*request.where, *self.values.values()]
         self.inputs = set().union(*map(keys_given, expressions)) if expressions else set()
 
@@ -208,7 +209,8 @@ class _Maker:
         default: dict[str, Any] = {"omit": True}
         if self.request.verb == "upsert" and self.is_kept(key, column):
             default = default_of(column, self.mapper, self.render)
-        return self.native(column, key, role, drop_none=role == "key" or generated, **default)
+        drop_none = generated or (role == "key" and not self.nulls_are_equal)
+        return self.native(column, key, role, drop_none=drop_none, **default)
 
     def is_kept(self, key: str, column: Column[Any]) -> bool:
         """Whether rows that are there keep their value (versions are only counted)."""
@@ -317,6 +319,8 @@ class _Maker:
 
     def needed(self, table: Table, columns: list[_native.Column]) -> Iterator[int]:
         """What finds a row; without a generated key an upserted row is new."""
+        if self.nulls_are_equal:
+            return
         generated = None if self.request.verb != "upsert" else table.autoincrement_column
         for position, column in enumerate(columns):
             is_generated = generated is not None and generated.name == column.name
@@ -377,6 +381,18 @@ def unique_key(mapper: Mapper[Any], key: Any) -> tuple[tuple[str, ...], Index | 
         raise exc.ArgumentError(f"{key!r} is no unique key of {table_of(mapper).name}")
     names = tuple(mapper.get_property_by_column(column).key for column in key.columns)
     return names, key if isinstance(key, Index) else None
+
+
+def _nulls_are_equal(mapper: Mapper[Any], request: KeyedRequest, dialect: Dialect) -> bool:
+    """Whether NULL finds NULL in the key of an upsert (PostgreSQL's NULLS NOT DISTINCT)."""
+    if request.verb != "upsert" or dialect.name != "postgresql" or not request.key:
+        return False
+    columns = {mapper.attrs[name].columns[0] for name in request.key}
+    return any(
+        set(key.columns) == columns and key.dialect_options["postgresql"]["nulls_not_distinct"]
+        for key in _unique_keys(table_of(mapper))
+        if not isinstance(key, PrimaryKeyConstraint)
+    )
 
 
 def _unique_keys(table: Table) -> list[PrimaryKeyConstraint | UniqueConstraint | Index]:
