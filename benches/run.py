@@ -15,6 +15,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import gil
+import keyed
 import memory
 import mysql
 import postgresql
@@ -28,6 +29,7 @@ SECTIONS = {
     "sqlite": sqlite.run,
     "postgresql": postgresql.run,
     "mysql": mysql.run,
+    "keyed": keyed.run,
     "gil": gil.run,
     "memory": memory.run,
 }

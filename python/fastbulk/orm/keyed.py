@@ -13,7 +13,7 @@ from .. import _native
 from .defaults import default_of, default_on_update, next_version
 from .given import keys_given, pieces
 from .kinds import kind_of
-from .mapping import Adapter, KeyAdapter, table_of, tables_of
+from .mapping import Adapter, KeyAdapter, cached, table_of, tables_of
 from .returning import Returning, as_list, compile_returning, is_entity
 from .sql import Renderer
 
@@ -104,6 +104,15 @@ def keyed_plans(
     NotImplementedError
         The class is mapped to several tables, and that is not possible there yet.
     """
+    if request.where or request.values or isinstance(request.key_where, ClauseElement):
+        # Expressions have no equality.
+        return _make_plans(mapper, dialect, request, carrier)
+    return cached(mapper, dialect, request, lambda: _make_plans(mapper, dialect, request, carrier))
+
+
+def _make_plans(
+    mapper: Mapper[Any], dialect: Dialect, request: KeyedRequest, carrier: ModuleType
+) -> list[KeyedPlan]:
     tables = tables_of(mapper)
     if len(tables) > 1 and (request.where or request.returning):
         what = "return rows" if request.returning else "take a condition"

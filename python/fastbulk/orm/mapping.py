@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Row, Table, exc, inspect, null
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import InstanceState
 
+
+_Made = TypeVar("_Made")
 
 #: Changes a row in place.
 Setter: TypeAlias = "Callable[[dict[str, Any]], Any]"
@@ -136,21 +138,26 @@ def insert_plan(
     sqlalchemy.exc.ArgumentError
         An entry of ``returning`` is nothing that can be returned.
     """
-    by_dialect: WeakKeyDictionary[Dialect, dict[Any, InsertPlan]] = (
-        mapper.class_manager.info.setdefault(_INFO, WeakKeyDictionary())
+    return cached(mapper, dialect, request, lambda: _make_plan(mapper, dialect, request, carrier))
+
+
+def cached(mapper: Mapper[Any], dialect: Dialect, request: Any, make: Callable[[], _Made]) -> _Made:
+    """What was made for an equal request before, or ``make()``."""
+    is_plain = all(isinstance(r, (type, InstrumentedAttribute)) for r in request.returning)
+    if not is_plain or request.options:
+        return make()
+    by_dialect: WeakKeyDictionary[Dialect, dict[Any, Any]] = mapper.class_manager.info.setdefault(
+        _INFO, WeakKeyDictionary()
     )
     plans = by_dialect.setdefault(dialect, {})
     # Properties may be added to a mapper at any time.
     key = (request, len(mapper._columntoproperty))
-    cacheable = all(isinstance(r, (type, InstrumentedAttribute)) for r in request.returning)
-    if cacheable and not request.options and (plan := plans.get(key)) is not None:
-        return plan
-    plan = _make_plan(mapper, dialect, request, carrier)
-    if cacheable and not request.options:
+    if (plan := plans.get(key)) is None:
         if len(plans) >= _MANY:
             plans.clear()
-        plans[key] = plan
-    return plan
+        plan = plans[key] = make()
+    made: _Made = plan
+    return made
 
 
 def _make_plan(
