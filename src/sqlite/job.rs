@@ -41,6 +41,10 @@ pub fn run(handle: Handle<'_>, plan: &Plan, slice: &Slice, skipped: &[usize]) ->
     let gate = Gate::new();
     let outcome = work(handle, plan, slice, skipped).and_then(|outcome| {
         gate.at_end().map_err(interrupted)?;
+        // The caller raises, and triggers may have done something all the same.
+        if plan.verb == Verb::Update && !outcome.missing.is_empty() {
+            handle.execute("ROLLBACK TO fastbulk_job")?;
+        }
         // In autocommit this is a COMMIT, which checks deferred constraints.
         handle.execute("RELEASE fastbulk_job")?;
         Ok(outcome)
