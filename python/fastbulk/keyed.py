@@ -6,9 +6,10 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from operator import eq
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exc
+from sqlalchemy import exc, false, select
 from sqlalchemy.orm.exc import StaleDataError
 
 from . import errors
@@ -193,7 +194,8 @@ class KeyedCall:
 
     def _result(self, rows: list[Any], sent: list[_Sent]) -> Result:
         outcomes = [each.outcome for each in sent]
-        result = self._rows(outcomes)
+        several = len(self.plans) > 1 and self.request.returning
+        result = self._read_back(rows) if several else self._rows(outcomes)
         result.rowcount = 0
         if outcomes:
             result.rowcount = outcomes[-1].rowcount
@@ -214,6 +216,20 @@ class KeyedCall:
             return Result.of_columns(dialect, returning, outcomes)
         options = {"populate_existing": True, **self.execution_options}
         return Result.of_entities(dialect, session, returning, outcomes, options)
+
+    def _read_back(self, rows: list[Any]) -> Result:
+        """What is to be returned of rows in several tables, by a query for each row."""
+        target = self.held.session or self.held.connection
+        options = {"populate_existing": True, **self.execution_options}
+        query = select(*self.request.returning).options(*self.request.options)
+        queries = [
+            query.where(*map(eq, self.mapper.primary_key, key)) for key, _ in self._by_key(rows)
+        ]
+        found = [
+            Result.of(target.execute(query, execution_options=options))
+            for query in queries or [query.where(false())]
+        ]
+        return Result.of(found[0].merge(*found[1:]))
 
     def _synchronize(self, rows: list[Any], sent: list[_Sent]) -> None:
         session = self.held.session

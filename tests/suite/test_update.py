@@ -444,6 +444,25 @@ def test_joined_inheritance_of_a_row_that_is_not_there(session: Session) -> None
     assert stored(session, Boss.id, Boss.size, Boss.budget) == [(1, None, None), (2, None, None)]
 
 
+@pytest.mark.parametrize("count", [0, 4, 130])
+def test_joined_inheritance_returning(session: Session, count: int) -> None:
+    Person, Boss = family()
+    create(session, Boss, [{"id": i, "budget": i} for i in range(1, 131)])
+    keys = shuffled(count) if count else []
+    rows = [{"id": i, "size": -i, **({"budget": 7} if i % 2 else {})} for i in keys]
+    expected = [(i, "nobody", -i, 7 if i % 2 else i) for i in keys]
+    returning = [Boss.id, Boss.name, Boss.size, Boss.budget]
+    result = fastbulk.update(session, Boss, rows, returning=returning)
+    assert result.rowcount == count
+    assert result.all() == expected
+    known = session.scalars(select(Person)).all()
+    bosses = fastbulk.update(session, Boss, rows, returning=Boss).scalars().all()
+    assert [(b.id, b.name, b.size, b.budget) for b in bosses] == expected
+    assert {id(boss) for boss in bosses} <= {id(person) for person in known}
+    found = fastbulk.update(session.connection(), Boss, rows, returning=Boss.title)
+    assert found.scalars().all() == ["boss" if i % 2 else None for i in keys]
+
+
 def test_joined_inheritance_with_versions(oracle: WithTables) -> None:
     class Base(DeclarativeBase):
         pass

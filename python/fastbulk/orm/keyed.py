@@ -114,12 +114,13 @@ def _make_plans(
     mapper: Mapper[Any], dialect: Dialect, request: KeyedRequest, carrier: ModuleType
 ) -> list[KeyedPlan]:
     tables = tables_of(mapper)
-    if len(tables) > 1 and (request.where or request.returning):
-        what = "return rows" if request.returning else "take a condition"
+    deletes = request.verb == "delete"
+    if len(tables) > 1 and (request.where or (request.returning and deletes)):
+        what = "take a condition" if request.where else "return rows"
         raise NotImplementedError(
             f"{mapper.class_.__name__} is mapped to several tables: {request.verb} can't {what} yet"
         )
-    if request.verb == "delete":
+    if deletes:
         tables.reverse()
     maker = _Maker(mapper, dialect, request, carrier, single=len(tables) == 1)
     return [maker.plan(table) for table in tables]
