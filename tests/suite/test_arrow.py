@@ -106,8 +106,8 @@ def test_direct_pairs_make_no_python_object(oracle: WithTables) -> None:
 
 def test_many_batches_and_slices_of_arrays(oracle: WithTables) -> None:
     Thing = everything()
-    whole = a_table(300)
-    table = pa.Table.from_batches(whole.slice(7, 290).to_batches(max_chunksize=11))
+    whole = a_table(90)
+    table = pa.Table.from_batches(whole.slice(7, 80).to_batches(max_chunksize=11))
     databases = oracle(Thing)
     check(databases, Thing, table, returning=Thing.id)
     check(databases, Thing, table, table.to_reader())
