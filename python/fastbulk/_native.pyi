@@ -34,6 +34,10 @@ class Columns:
     """The rows of a call, by column. They can be read once."""
 
     def __new__(cls, rows: object, length: int | None) -> Columns: ...
+    @staticmethod
+    def of_arrays(
+        columns: Sequence[tuple[str, object, object | None, str | None]],
+    ) -> Columns: ...
     def dicts(self, rows: int) -> list[dict[str, Any]]: ...
 
 @final

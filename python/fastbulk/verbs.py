@@ -59,10 +59,10 @@ def insert(
     rows
         An iterable of mappings from attribute name (or attribute) to value, of objects of the
         class that belong to no Session, or of dataclasses with fields of those names. A generator
-        is read slice by slice. Or anything with Arrow's PyCapsule interface, read batch by batch:
-        tables and frames of pyarrow, polars, pandas and DuckDB. Their columns are attributes;
-        values reach a column of another type if nothing of them is lost.
-        Rows are never changed. ``None`` means what it means to
+        is read slice by slice. Or columns: anything with Arrow's PyCapsule interface, read batch
+        by batch (tables and frames of pyarrow, polars, pandas and DuckDB), or one mapping of
+        attribute name to NumPy array or Series. Their values reach a column of another type if
+        nothing of them is lost. Rows are never changed. ``None`` means what it means to
         SQLAlchemy's bulk insert: a default applies where there is one. ``sqlalchemy.null()`` is
         NULL always.
     returning
@@ -121,7 +121,7 @@ def insert(
     with hold(target, mapper, why, connections) as held:
         call = Call.prepare(held, mapper, request, execution_options or {})
         with reporting(progress, length, table_of(mapper).name) as report:
-            return call.insert(read(rows), report)
+            return call.insert(_read(rows), report)
 
 
 def update(
@@ -337,7 +337,7 @@ def _keyed(
     with hold(target, mapper, _no_own_connection, verb=request.verb) as held:
         call = KeyedCall.prepare(held, mapper, request, execution_options or {})
         with reporting(progress, length_of(rows), table_of(mapper).name) as report:
-            return call.run(read(rows), report)
+            return call.run(_read(rows), report)
 
 
 def _no_own_connection(engine: Engine) -> str:
@@ -503,15 +503,26 @@ def explain(
 
 
 def _check_rows(rows: Any) -> None:
-    if are_columns(rows):
-        return
+    try:
+        if are_columns(rows):
+            return
+    except ValueError as error:
+        raise exc.ArgumentError(str(error)) from None
     if isinstance(rows, Mapping):
         raise exc.ArgumentError("rows is one mapping; wrap one row in a list: [row]")
     if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
         raise exc.ArgumentError(
             f"rows is of type {type(rows).__qualname__}; "
-            "an iterable of mappings or objects, or Arrow columns, are expected"
+            "an iterable of mappings or objects, or columns, are expected"
         )
+
+
+def _read(rows: Any) -> Any:
+    """Rows as native code takes them."""
+    try:
+        return read(rows)
+    except (TypeError, ValueError) as error:
+        raise exc.ArgumentError(f"the columns can't be read: {error}") from error
 
 
 def _check_connections(connections: Any, target: Any) -> None:

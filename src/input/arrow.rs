@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use pyo3_arrow::input::AnyRecordBatch;
 
+use super::numpy::NamedColumn;
 use super::objects::objects;
 use super::value::Refusal;
 use crate::error::{Error, Result};
@@ -227,6 +228,21 @@ impl Columns {
     fn new(rows: &Bound<'_, PyAny>, length: Option<usize>) -> PyResult<Self> {
         let batches = Mutex::new(Some(Batches::of_arrow(rows)?));
         Ok(Self { batches, length })
+    }
+
+    /// One array per column.
+    #[staticmethod]
+    fn of_arrays(columns: Vec<NamedColumn<'_>>) -> PyResult<Self> {
+        let (mut fields, mut lanes, mut rows) = (Vec::new(), Vec::new(), 0);
+        for column in &columns {
+            let (field, lane, values) = column.lane()?;
+            fields.push(field);
+            lanes.push(lane);
+            rows = values;
+        }
+        let rest = if rows == 0 { vec![] } else { vec![Batch { first_row: 0, rows, lanes }] };
+        let batches = Batches { fields, rest, reader: None, read: rows };
+        Ok(Self { batches: Mutex::new(Some(batches)), length: Some(rows) })
     }
 
     /// The next rows as dicts, at most so many; empty after the last one.

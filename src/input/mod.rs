@@ -3,12 +3,13 @@
 //! `source` cuts the input into slices. `rows` takes dicts apart, and `value` turns one Python object
 //! into a cell of its column's kind.
 //!
-//! `arrow` reads batches of columns, and `columns` makes slices of them: `pairs` says how an Arrow
+//! `arrow` reads batches of columns (`numpy` makes one of arrays), and `columns` makes slices of them: `pairs` says how an Arrow
 //! type becomes a kind, `convert` does it natively, and `objects` where Python code has to see values.
 
 pub mod arrow;
 pub mod columns;
 pub mod convert;
+pub mod numpy;
 pub mod objects;
 pub mod pairs;
 pub mod rows;

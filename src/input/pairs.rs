@@ -8,6 +8,9 @@ use arrow_schema::{DataType, Field, IntervalUnit};
 use crate::kind::Kind;
 use crate::plan::Column;
 
+/// What a field of Python objects calls itself.
+pub const OBJECTS: &str = "fastbulk.objects";
+
 /// How the values of an Arrow column reach a column of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
@@ -41,6 +44,8 @@ enum Meaning {
     Instant,
     /// What only Python code knows how to store: lists, structs, durations.
     Nested,
+    /// Python objects.
+    Objects,
     Unknown,
 }
 
@@ -49,6 +54,7 @@ impl Meaning {
         match field.extension_type_name() {
             Some("arrow.json") => Self::Json,
             Some("arrow.uuid") => Self::Uuid,
+            Some(OBJECTS) => Self::Objects,
             _ => Self::of_type(field.data_type()),
         }
     }
@@ -97,7 +103,7 @@ pub fn how(column: &Column, field: &Field) -> How {
     use Meaning as M;
     match (column.kind, Meaning::of(field)) {
         (_, M::Unknown) => Never,
-        (K::Object, _) => AsObjects,
+        (K::Object, _) | (_, M::Objects) => AsObjects,
         (K::Json, M::Json) => Natively,
         (K::Dynamic, M::Nothing | M::Bool | M::Int | M::Float | M::Text | M::Bytes)
             if column.processor.is_none() =>
