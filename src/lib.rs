@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 mod calendar;
 mod error;
+mod export;
 mod gate;
 mod input;
 mod kind;
@@ -32,6 +33,8 @@ mod _native {
     use crate::error::{ColumnError, RowError};
     #[pymodule_export]
     use crate::input::arrow::Columns;
+    #[pymodule_export]
+    use crate::input::returned::{ReturnedColumn, returned_table};
     #[pymodule_export]
     use crate::input::source::Source;
     #[pymodule_export]

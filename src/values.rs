@@ -29,6 +29,11 @@ impl Strings {
         Self { offsets, data: data[first..last].to_vec() }
     }
 
+    /// Offsets and bytes.
+    pub fn into_parts(self) -> (Vec<i64>, Vec<u8>) {
+        (self.offsets, self.data)
+    }
+
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
     }

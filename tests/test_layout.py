@@ -23,6 +23,7 @@ KNOW_SQLALCHEMY = {
     "errors.py",
     "keyed.py",
     "result.py",
+    "returned.py",
     "targets.py",
     "verbs.py",
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from sqlalchemy import exc
 from sqlalchemy.engine.cursor import null_dml_result
 from sqlalchemy.engine.result import ChunkedIteratorResult
 
 from .orm.identity import RowMetaData, cyclic_gc_paused, load
+from .returned import Fetched, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +82,7 @@ class Result(_Rows):
     unmatched: Sequence[int] = ()
     missing: Sequence[int] = ()
     actions: Sequence[str] = ()
+    _returned: Returned | None = None
 
     @property
     def inserted(self) -> int:
@@ -112,10 +115,15 @@ class Result(_Rows):
             return cls.of_entities(dialect, None, returning, outcomes, {})
         # One column is kept as bare values: most callers want them as scalars.
         single = len(returning.keys) == 1
-        rows = (_scalars if single else _rows)(dialect, returning, outcomes)
-        return cls(
-            RowMetaData(returning), lambda size: iter((rows,)), source_supports_scalars=single
+        rows = _scalars if single else _rows
+        result = cls(
+            RowMetaData(returning),
+            # Python objects are made when they are asked for.
+            lambda size: iter((rows(dialect, returning, outcomes),)),
+            source_supports_scalars=single,
         )
+        result._returned = Returned(returning.keys, returning.types, dialect, outcomes)
+        return result
 
     @classmethod
     def of_entities(
@@ -132,11 +140,64 @@ class Result(_Rows):
             return cls.of(load(session, returning, rows, execution_options))
 
     @classmethod
-    def of(cls, result: Any) -> Result:
-        """All rows of another result, fetched."""
+    def of(cls, result: Any, dialect: Dialect | None = None, types: Sequence[Any] = ()) -> Result:
+        """All rows of another result, fetched; their types, if they are columns."""
         scalars = result._source_supports_scalars
         rows = result.scalars().all() if scalars else [tuple(row) for row in result]
-        return cls(result._metadata, lambda size: iter((rows,)), source_supports_scalars=scalars)
+        fetched = cls(result._metadata, lambda size: iter((rows,)), source_supports_scalars=scalars)
+        if dialect is not None and None not in types:
+            tuples = [(row,) for row in rows] if scalars else rows
+            outcomes = [Fetched(tuples)]
+            fetched._returned = Returned(
+                tuple(result._metadata.keys), tuple(types), dialect, outcomes
+            )
+        return fetched
+
+    def arrow(self) -> Any:
+        """All returned rows as a ``pyarrow.Table``, whether they were fetched or not.
+
+        Values of the database become those of Arrow's without a Python object where native code
+        has them: generated keys everywhere, and on SQLite what needs no result processor.
+
+        Returns
+        -------
+        pyarrow.Table
+            Integers are ``int64``, moments microseconds, decimals have 38 digits.
+
+        Raises
+        ------
+        ImportError
+            pyarrow is not installed. Others take the result itself: ``polars.DataFrame(result)``.
+        sqlalchemy.exc.InvalidRequestError
+            The rows are mapped objects, or a value has no type of Arrow's.
+        sqlalchemy.exc.ResourceClosedError
+            Nothing was to be returned.
+        """
+        import pyarrow  # type: ignore[import-untyped]  # no py.typed
+
+        return pyarrow.table(self)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """All returned rows by Arrow's PyCapsule interface.
+
+        Raises
+        ------
+        sqlalchemy.exc.InvalidRequestError
+            The rows are mapped objects, or a value has no type of Arrow's.
+        sqlalchemy.exc.ResourceClosedError
+            Nothing was to be returned.
+        """
+        if self._metadata is _NO_ROWS:
+            raise exc.ResourceClosedError("This call returns no rows; returning= asks for them.")
+        if self._returned is None:
+            raise exc.InvalidRequestError(
+                "mapped objects have no Arrow form; return attributes instead"
+            )
+        try:
+            table = self._returned.table()
+        except Exception as error:
+            raise exc.InvalidRequestError(f"no Arrow form: {error}") from error
+        return table.__arrow_c_stream__(requested_schema)
 
 
 def _rows(

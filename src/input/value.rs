@@ -431,8 +431,12 @@ fn push_native(
             return Ok(());
         }
     }
-    let kind = value.get_type().qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let kind = type_name(value);
     Err(Refusal::because(format!("a value of type {kind} is not supported here")))
+}
+
+fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string())
 }
 
 /// Pushes an integer of more than 64 bits, if the driver makes a decimal of it.
@@ -453,6 +457,15 @@ fn push_wide(
     }
     builder.push(Cell::Decimal(std::str::from_utf8(text.get(0)).unwrap_or_default()));
     Ok(())
+}
+
+/// Pushes a value as a driver or a type's result processor gives it.
+pub fn push_returned(value: &Bound<'_, PyAny>, builder: &mut SeriesBuilder) -> Result<(), Refusal> {
+    if push_plain(value, builder)? || push_typed(value, builder) {
+        return Ok(());
+    }
+    let kind = type_name(value);
+    Err(Refusal::because(format!("a value of type {kind} has no Arrow type here")))
 }
 
 /// Pushes dates, times, UUIDs and decimals that stand in a column of another kind.

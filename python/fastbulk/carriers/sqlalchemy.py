@@ -55,7 +55,8 @@ def insert(
                 errors.locate(error, row=None)
                 raise
             if request.returning:
-                result = Result.of(executed)
+                types = [getattr(entity, "type", None) for entity in request.returning]
+                result = Result.of(executed, held.connection.dialect, types)
     result.rowcount = len(adapted)
     return result
 

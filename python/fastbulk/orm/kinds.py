@@ -27,6 +27,8 @@ BindProcessor: TypeAlias = "Callable[[Any], Any]"
 
 _Kinds: TypeAlias = "tuple[tuple[type[TypeEngine[Any]], Kind, Callable[[Any, Any], bool]], ...]"
 
+_Returned: TypeAlias = "tuple[tuple[type[TypeEngine[Any]], Kind, bool], ...]"
+
 
 def _always(type_: Any, processor: Any) -> bool:
     return True
@@ -100,6 +102,49 @@ _KINDS: dict[str, _Kinds] = {
     ),
     **dict.fromkeys(("mysql", "mariadb"), _MYSQL),
 }
+
+
+#: A type, the kind of its values in Arrow's columns, and whether the database's own values, which
+#: no result processor has seen, are those.
+_RETURNED: _Returned = (
+    (types.Enum, "text", True),
+    (types.Boolean, "bool", True),
+    (types.Integer, "int", True),
+    (types.String, "text", True),
+    (types.LargeBinary, "bytes", False),
+    (types.Date, "date", False),
+    (types.Time, "time", False),
+    (types.JSON, "json", False),
+)
+
+
+def returned_kind(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, bool]:
+    """The kind of a returned column, and whether the database's values need no result processor.
+
+    Parameters
+    ----------
+    type_
+        The column's type as it is mapped.
+    dialect
+        The dialect of the target's engine.
+
+    Returns
+    -------
+    tuple
+        The kind's name, ``"dynamic"`` where the first value will tell.
+    """
+    if isinstance(type_, (types.Numeric, types.Float)):
+        return "decimal" if type_.asdecimal else "float", False
+    if isinstance(type_, types.Uuid):
+        return "uuid" if type_.as_uuid else "text", False
+    if isinstance(type_, types.DateTime):
+        aware = type_.timezone and dialect.name == "postgresql"
+        return "instant" if aware else "timestamp", False
+    if _is_sqlalchemys(type_):
+        for class_, kind, raw in _RETURNED:
+            if isinstance(type_, class_):
+                return kind, raw
+    return "dynamic", False
 
 
 def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, BindProcessor | None]:
