@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
+import arrow
 import gil
 import keyed
 import memory
@@ -30,6 +31,7 @@ SECTIONS = {
     "postgresql": postgresql.run,
     "mysql": mysql.run,
     "keyed": keyed.run,
+    "arrow": arrow.run,
     "gil": gil.run,
     "memory": memory.run,
 }
