@@ -1,5 +1,5 @@
 # The whole workflow. `make quickstart` and `make check` set up everything that they need.
-.PHONY: quickstart check test format lint types bench wheel servers lock clean
+.PHONY: quickstart parquet check test format lint types bench wheel servers lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,10 @@ PIP := $(BIN)/pip install --quiet
 quickstart: $(VENV)/quickstart ## load New York's flights into SQLite, beside SQLAlchemy's own bulk insert
 	$(BIN)/maturin develop --release --quiet
 	$(BIN)/python examples/quickstart.py
+
+parquet: $(VENV)/dev ## the same from a Parquet file, of which no value becomes a Python object
+	$(BIN)/maturin develop --release --quiet
+	$(BIN)/python examples/parquet.py
 
 check: format lint types test ## what CI runs
 

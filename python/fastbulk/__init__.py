@@ -8,6 +8,7 @@ gives back in the order of the input.
 from importlib.metadata import version
 
 from .carriers.pysqlite import install as _install
+from .files import scan
 from .orm.given import given
 from .result import Result, Timing
 from .roads import Road
@@ -22,6 +23,7 @@ __all__ = [
     "explain",
     "given",
     "insert",
+    "scan",
     "update",
     "upsert",
 ]
