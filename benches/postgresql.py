@@ -345,7 +345,7 @@ def by_adbc(database: Database, dsn: dict[str, Any], case: Case) -> float:
 
 
 def by_asyncpg(database: Database, dsn: dict[str, Any], case: Case) -> float:
-    import asyncpg  # type: ignore[import-untyped]  # it has no py.typed
+    import asyncpg
 
     database.empty()
     rows = database.take(case.rows)

@@ -5,6 +5,30 @@
 
 pub const MICROS_PER_DAY: i64 = 86_400_000_000;
 
+/// The ends of Python's calendar, in days since 1970-01-01.
+pub const FIRST_DAY: i32 = -719_162;
+pub const LAST_DAY: i32 = 2_932_896;
+
+/// The day that such an end stands for where it means infinity, `i32::MIN` or `i32::MAX`.
+pub fn unending_day(day: i32) -> i32 {
+    match day {
+        FIRST_DAY => i32::MIN,
+        LAST_DAY => i32::MAX,
+        day => day,
+    }
+}
+
+/// The same for microseconds, of which the calendar's first and last one are its ends.
+pub fn unending_moment(micros: i64) -> i64 {
+    const FIRST: i64 = FIRST_DAY as i64 * MICROS_PER_DAY;
+    const LAST: i64 = (LAST_DAY as i64 + 1) * MICROS_PER_DAY - 1;
+    match micros {
+        FIRST => i64::MIN,
+        LAST => i64::MAX,
+        micros => micros,
+    }
+}
+
 /// Days since 1970-01-01.
 pub fn days(year: i32, month: u8, day: u8) -> i32 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -51,7 +75,7 @@ mod tests {
     #[test]
     fn every_day_of_python_survives_the_round_trip() {
         let (first, last) = (days(1, 1, 1), days(9999, 12, 31));
-        assert_eq!((first, last), (-719_162, 2_932_896));
+        assert_eq!((first, last), (FIRST_DAY, LAST_DAY));
         let mut expected = (1, 1, 1);
         for day in first..=last {
             assert_eq!(civil(day), expected);

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDate, PyDateTime, PyFloat, PyInt, PyString, PyTime, PyTuple};
 
-use crate::calendar::{civil, clock};
+use crate::calendar::{FIRST_DAY, LAST_DAY, MICROS_PER_DAY, civil, clock};
 use crate::error::Result;
 use crate::values::{Cell, Series, Values};
 
@@ -165,7 +165,7 @@ pub fn to_python<'py>(py: Python<'py>, cell: Cell<'_>) -> PyResult<Bound<'py, Py
         Cell::Decimal(value) => py.import("decimal")?.getattr("Decimal")?.call1((value,))?,
         Cell::Bytes(value) => PyBytes::new(py, value).into_any(),
         Cell::Date(days) => {
-            let (year, month, day) = civil(days);
+            let (year, month, day) = civil(days.clamp(FIRST_DAY, LAST_DAY));
             PyDate::new(py, year, month, day)?.into_any()
         }
         Cell::Time(micros) => {
@@ -173,8 +173,9 @@ pub fn to_python<'py>(py: Python<'py>, cell: Cell<'_>) -> PyResult<Bound<'py, Py
             PyTime::new(py, hour, minute, second, micro, None)?.into_any()
         }
         Cell::Timestamp(micros) | Cell::Instant(micros) => {
-            let (year, month, day) = civil(micros.div_euclid(86_400_000_000) as i32);
-            let (hour, minute, second, micro) = clock(micros.rem_euclid(86_400_000_000));
+            let days = micros.div_euclid(MICROS_PER_DAY).clamp(FIRST_DAY.into(), LAST_DAY.into());
+            let (year, month, day) = civil(days as i32);
+            let (hour, minute, second, micro) = clock(micros.rem_euclid(MICROS_PER_DAY));
             PyDateTime::new(py, year, month, day, hour, minute, second, micro, None)?.into_any()
         }
         Cell::Uuid(value) => {

@@ -269,6 +269,8 @@ pub struct Plan {
     pub expressions: Py<PyTuple>,
     /// The driver's own conversion of objects that it does not know.
     pub adapt: Option<Py<PyAny>>,
+    /// The first and the last day of the calendar mean minus infinity and infinity.
+    pub unending: bool,
     /// What every row found by its key is set to: the column as SQL, and its new value.
     pub assignments: Vec<(String, Expression)>,
     /// What else a row that is updated or deleted has to be.
@@ -280,8 +282,8 @@ pub struct Plan {
 impl Plan {
     #[new]
     #[pyo3(signature = (*, verb="insert", schema, table, sql_table, columns, returning, sentinel=None,
-                        returns_key_only=false, null, expressions, adapt, assignments=vec![],
-                        condition=None, conflict=None))]
+                        returns_key_only=false, null, expressions, adapt, unending=false,
+                        assignments=vec![], condition=None, conflict=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -296,6 +298,7 @@ impl Plan {
         null: Py<PyAny>,
         expressions: Py<PyTuple>,
         adapt: Option<Py<PyAny>>,
+        unending: bool,
         assignments: Vec<(String, Expression)>,
         condition: Option<Expression>,
         conflict: Option<Conflict>,
@@ -320,6 +323,7 @@ impl Plan {
             null,
             expressions,
             adapt,
+            unending,
             assignments,
             condition,
             conflict,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 from sqlalchemy.orm import Session
+from sqlalchemy.util import greenlet_spawn
 
 pytest.register_assert_rewrite("oracle")
 
@@ -36,20 +39,39 @@ POSTGRES_OPTIONS = ["-c", "autovacuum=off", "-c", "timezone=America/New_York"]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that depends on a backend runs on every one, or on those that its marks name."""
     if "backend" in metafunc.fixturenames:
+        if metafunc.definition.get_closest_marker("asynchronous") is not None:
+            names = [name for name, backend in BACKENDS.items() if backend.is_async]
+            metafunc.parametrize("backend", names, indirect=True)
+            return
         only = metafunc.definition.get_closest_marker("only")
         without = metafunc.definition.get_closest_marker("without")
         verbs = {v for mark in metafunc.definition.iter_markers("verb") for v in mark.args}
+        sync = metafunc.definition.get_closest_marker("sync")
         names = [
             name
             for name, backend in BACKENDS.items()
             if (backend.whole if only is None else name.split("-")[0] in only.args)
             and (without is None or name.split("-")[0] not in without.args)
             and all(map(backend.has, verbs))
+            and (sync is None or not backend.is_async)
         ]
         # A connection of our own is for those who have no Session.
         if "session" in metafunc.fixturenames:
             names = [name for name in names if not BACKENDS[name].own_connection]
         metafunc.parametrize("backend", names, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Runs a test of an asynchronous backend, and its fixtures, within an event loop."""
+    callspec = getattr(item, "callspec", None)
+    backend = BACKENDS.get(callspec.params.get("backend")) if callspec else None
+    if backend is None or not backend.is_async:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    asyncio.run(greenlet_spawn(runtestprotocol, item, nextitem=nextitem))
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import itertools
 import re
 import sqlite3
 import sys
@@ -28,9 +29,11 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, declarative_base, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.util import await_only
 
 import fastbulk
 from fastbulk import _native
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
 
     from servers import Server
 
@@ -72,6 +75,8 @@ class Backend:
     own_connection: bool = False
     #: Tests without a mark run on it.
     whole: bool = True
+    #: Tests run on an event loop, as SQLAlchemy runs code on an asynchronous driver.
+    is_async: bool = False
     #: The backend and the driver, as `roads.WAYS` names them.
     speaks: tuple[str, str] = ("sqlite", "pysqlite")
 
@@ -96,6 +101,11 @@ def with_foreign_keys(engine: Engine) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON").close()
 
     return engine
+
+
+def sqlite_async(folder: Path, name: str) -> Engine:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{folder / name}.db")
+    return with_foreign_keys(engine.sync_engine)
 
 
 def sqlite_before_import(folder: Path, name: str) -> Engine:
@@ -129,20 +139,28 @@ def sqlite_contents(connection: Connection) -> dict[str, Any]:
     return contents
 
 
+ASYNC = frozenset({"psycopg_async", "asyncpg", "aiomysql", "asyncmy"})
+
+
+def engine_of(driver: str, url: URL) -> Engine:
+    return create_async_engine(url).sync_engine if driver in ASYNC else create_engine(url)
+
+
 def postgresql(driver: str) -> Callable[[Server, str], Engine]:
     def engine(server: Server, name: str) -> Engine:
         database = f"fastbulk_{name}"
         url = server.url(driver, database, socket=True)
-        engine = create_engine(url)
+        engine = engine_of(driver, url)
         with engine.begin() as connection:
-            connection.exec_driver_sql(EMPTY)
+            for sql in EMPTY:
+                connection.exec_driver_sql(sql)
         return engine
 
     return engine
 
 
 #: Much faster than a new database. What a test makes outside this schema it removes itself.
-EMPTY = "DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public"
+EMPTY = ("DROP SCHEMA IF EXISTS public CASCADE", "CREATE SCHEMA public")
 
 
 def postgresql_contents(connection: Connection) -> dict[str, Any]:
@@ -175,7 +193,8 @@ def with_length(type_: Any, compiler: Any, **_: Any) -> str:
 
 def mysql(driver: str) -> Callable[[Server, str], Engine]:
     def engine(server: Server, name: str) -> Engine:
-        engine = create_engine(server.url(driver, f"fastbulk_{name}", socket=True))
+        url = server.url(driver, f"fastbulk_{name}", socket=True)
+        engine = engine_of(driver, url)
         with engine.begin() as connection:
             empty(connection)
         return engine
@@ -221,6 +240,9 @@ def quoted(name: str) -> str:
 BACKENDS = {
     "sqlite-memory": Backend(sqlite_memory, sqlite_contents),
     "sqlite-file": Backend(sqlite_file, sqlite_contents),
+    "aiosqlite": Backend(
+        sqlite_async, sqlite_contents, is_async=True, speaks=("sqlite", "aiosqlite")
+    ),
     **{
         name: Backend(
             postgresql(driver),
@@ -228,6 +250,7 @@ BACKENDS = {
             place,
             "SERIAL PRIMARY KEY",
             whole=driver != "pg8000",
+            is_async=driver in ASYNC,
             speaks=("postgresql", driver),
         )
         for name, driver, place in (
@@ -235,6 +258,8 @@ BACKENDS = {
             ("psycopg18", "psycopg", "postgres18"),
             ("psycopg2", "psycopg2", "postgres"),
             ("pg8000", "pg8000", "postgres"),
+            ("psycopg_async", "psycopg_async", "postgres"),
+            ("asyncpg", "asyncpg", "postgres"),
         )
     },
     "engine": Backend(
@@ -253,9 +278,13 @@ BACKENDS = {
             "INTEGER AUTO_INCREMENT PRIMARY KEY",
             whole=(server, driver) in {("mariadb", "mysqldb"), ("mysql", "pymysql")},
             speaks=(server, driver),
+            is_async=driver in ASYNC,
         )
-        for server in ("mariadb", "mysql")
-        for driver in ("mysqldb", "pymysql", "mysqlconnector")
+        for server, driver in (
+            *itertools.product(("mariadb", "mysql"), ("mysqldb", "pymysql", "mysqlconnector")),
+            ("mariadb", "asyncmy"),
+            ("mysql", "aiomysql"),
+        )
     },
 }
 #: SQLite that fastbulk can't reach, unless Python loads extensions.
@@ -299,10 +328,14 @@ class Oracle:
         for engine in (self.ours, self.theirs):
             model.__table__.metadata.create_all(engine)
 
-    def execute(self, sql: str) -> None:
+    def execute(self, *statements: str) -> None:
         for engine in (self.ours, self.theirs):
             with engine.begin() as connection:
-                connection.exec_driver_sql(sql)
+                for sql in statements:
+                    connection.exec_driver_sql(sql)
+            if engine.driver == "asyncpg":
+                # Its prepared statements know nothing of changed tables.
+                engine.dispose()
 
     def dispose(self) -> None:
         self.ours.dispose()
@@ -371,6 +404,8 @@ class Oracle:
             return error
 
     def by_fastbulk(self, model: Any, rows: Any, *, road: str = "native", **arguments: Any) -> Any:
+        if self.backend.is_async:
+            return await_only(self.by_awaiting(model, rows, road, arguments))
         with Session(self.ours) as session, session.begin():
             by_engine = self.backend.own_connection and not needs_session(
                 arguments.get("returning")
@@ -379,6 +414,12 @@ class Oracle:
             assert result.road.name == road, result.road
             if by_engine and road == "native" and not uses_context(model.__table__):
                 assert result.road.driver == "tokio-postgres", result.road
+            return comparable(result) if arguments.get("returning") is not None else None
+
+    async def by_awaiting(self, model: Any, rows: Any, road: str, arguments: Any) -> Any:
+        async with AsyncSession(AsyncEngine(self.ours)) as session, session.begin():
+            result = await fastbulk.aio.insert(session, model, rows, **arguments)
+            assert result.road.name == road, result.road
             return comparable(result) if arguments.get("returning") is not None else None
 
     def by_sqlalchemy(

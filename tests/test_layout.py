@@ -19,6 +19,7 @@ PYTHON = sorted((ROOT / "python" / "fastbulk").rglob("*.py"))
 KNOW_SQLALCHEMY = {
     "orm",
     "carriers",
+    "aio.py",
     "call.py",
     "errors.py",
     "keyed.py",

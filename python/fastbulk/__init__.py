@@ -7,6 +7,7 @@ gives back in the order of the input.
 
 from importlib.metadata import version
 
+from . import aio
 from .carriers.pysqlite import install as _install
 from .files import scan
 from .orm.given import given
@@ -19,6 +20,7 @@ __all__ = [
     "Result",
     "Road",
     "Timing",
+    "aio",
     "delete",
     "explain",
     "given",

@@ -105,6 +105,7 @@ class Plan:
         null: object,
         expressions: tuple[type, ...],
         adapt: Callable[[Any], Any] | None,
+        unending: bool = False,
         assignments: Sequence[tuple[str, Sequence[int | str]]] = (),
         condition: Sequence[int | str] | None = None,
         conflict: Mapping[str, object] | None = None,

@@ -12,6 +12,7 @@ from sqlalchemy import exc
 from . import errors
 from ._native import ColumnError, RowError, Source
 from .carriers import carrier_of, own, spread, sqlalchemy
+from .carriers.adapted import breathe
 from .columns import dicts
 from .orm.defaults import DefaultContext, uses_context
 from .orm.mapping import InsertPlan, Request, insert_plan, table_of, why_not_native
@@ -161,6 +162,7 @@ class Call:
                 outcomes.append(outcome)
                 if report is not None:
                     report(source.rows, None)
+                breathe(self.held.connection)
         return outcomes
 
     def _result(self, plan: InsertPlan, outcomes: list[Outcome]) -> Result:

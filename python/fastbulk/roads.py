@@ -81,15 +81,22 @@ WAYS = (
         frozenset(
             {
                 ("sqlite", "pysqlite"),
+                ("sqlite", "aiosqlite"),
                 ("postgresql", "psycopg"),
+                ("postgresql", "psycopg_async"),
                 ("postgresql", "psycopg2"),
                 ("postgresql", "pg8000"),
+                ("postgresql", "asyncpg"),
                 ("postgresql", "tokio-postgres"),
                 ("mysql", "mysqldb"),
                 ("mysql", "pymysql"),
+                ("mysql", "aiomysql"),
+                ("mysql", "asyncmy"),
                 ("mysql", "mysqlconnector"),
                 ("mariadb", "mysqldb"),
                 ("mariadb", "pymysql"),
+                ("mariadb", "aiomysql"),
+                ("mariadb", "asyncmy"),
                 ("mariadb", "mysqlconnector"),
             }
         ),
@@ -107,9 +114,12 @@ WAYS = (
         frozenset(
             {
                 ("sqlite", "pysqlite"),
+                ("sqlite", "aiosqlite"),
                 ("postgresql", "psycopg"),
+                ("postgresql", "psycopg_async"),
                 ("postgresql", "psycopg2"),
                 ("postgresql", "pg8000"),
+                ("postgresql", "asyncpg"),
                 ("postgresql", "tokio-postgres"),
             }
         ),

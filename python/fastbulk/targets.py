@@ -10,7 +10,7 @@ from sqlalchemy import delete, exc, insert, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session, scoped_session
 
-from .carriers import carrier_of, own
+from .carriers import carrier_of, driver_of, own
 from .orm.mapping import table_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Held:
         reasons = {} if refused is None else {"own connection": refused}
         dialect = connection.dialect
         carrier = carrier_of(dialect)
-        return cls(connection, session, carrier, dialect.driver, refused=reasons)
+        return cls(connection, session, carrier, driver_of(dialect), refused=reasons)
 
 
 #: What a Session's own ``get_bind`` may look at.
@@ -135,7 +135,7 @@ def _hold_engine(engine: Engine, why_not_own: WhyNot, connections: int) -> Itera
 def _what_is_wrong(target: Any) -> str:
     name = type(target).__name__
     if name in {"AsyncSession", "AsyncConnection", "AsyncEngine", "async_scoped_session"}:
-        return f"{name} has async methods; its sync verbs run inside `await target.run_sync(...)`"
+        return f"{name} is asynchronous: the verbs of fastbulk.aio take it"
     if name == "sessionmaker":
         return "a sessionmaker makes Sessions: call it, and pass the Session"
     return f"a Session, Connection or Engine is expected as the target, got {target!r}"

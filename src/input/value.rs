@@ -13,7 +13,7 @@ use pyo3::types::{
     PyFloat, PyInt, PyMemoryView, PyString, PyTime, PyTimeAccess, PyType, PyTzInfo, PyTzInfoAccess,
 };
 
-use crate::calendar::{MICROS_PER_DAY, days, micros};
+use crate::calendar::{MICROS_PER_DAY, days, micros, unending_day, unending_moment};
 use crate::error::{BadValue, Error, Result};
 use crate::kind::Kind;
 use crate::plan::{Absent, Column, Plan};
@@ -113,7 +113,7 @@ fn push_all(
     let mut position = 0;
     while position < values.len() {
         let run = &values[position..];
-        let (taken, refused) = push_run(column, run, builder);
+        let (taken, refused) = push_run(plan, column, run, builder);
         position += taken;
         if let Some(refusal) = refused {
             return Err(Stop::At(position, refusal));
@@ -132,6 +132,7 @@ fn push_all(
 
 /// Pushes as long as the fast path takes the values. The kind is decided here, once per run.
 fn push_run(
+    plan: &Plan,
     column: &Column,
     values: &[Option<Bound<'_, PyAny>>],
     builder: &mut SeriesBuilder,
@@ -154,9 +155,11 @@ fn push_run(
         Storage::Float(_) => run!(Float, push_float),
         Storage::Text(_) => run!(Text, push_text),
         Storage::Bytes(_) => run!(Bytes, push_bytes),
+        Storage::Date(_) if plan.unending => run!(Date, push_unending_date),
         Storage::Date(_) => run!(Date, push_date),
         Storage::Time(_) => run!(Time, push_time),
         // Only a type's processor drops a zone; without one the driver sends it.
+        Storage::Timestamp(_) if plan.unending => run!(Timestamp, push_unending_wall),
         Storage::Timestamp(_) if column.processor.is_none() => run!(Timestamp, push_wall),
         Storage::Timestamp(_) => run!(Timestamp, push_timestamp),
         Storage::Uuid(_) => run!(Uuid, push_uuid),
@@ -259,6 +262,14 @@ fn push_date(values: &mut Vec<i32>, value: &Bound<'_, PyAny>) -> Fast {
     Fast::Taken
 }
 
+fn push_unending_date(values: &mut Vec<i32>, value: &Bound<'_, PyAny>) -> Fast {
+    let fast = push_date(values, value);
+    if let (Fast::Taken, Some(day)) = (&fast, values.last_mut()) {
+        *day = unending_day(*day);
+    }
+    fast
+}
+
 fn push_time(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
     let Ok(value) = value.cast_exact::<PyTime>() else {
         return Fast::Other;
@@ -281,6 +292,14 @@ fn push_wall(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
         Ok(moment) if moment.get_tzinfo().is_none() => push_timestamp(values, value),
         _ => Fast::Other,
     }
+}
+
+fn push_unending_wall(values: &mut Vec<i64>, value: &Bound<'_, PyAny>) -> Fast {
+    let fast = push_wall(values, value);
+    if let (Fast::Taken, Some(micros)) = (&fast, values.last_mut()) {
+        *micros = unending_moment(*micros);
+    }
+    fast
 }
 
 /// An aware datetime; its offset is asked of its zone unless that is UTC.

@@ -84,8 +84,23 @@ impl<'a> Field<'a> {
             Self::Text(values) => text(out, values.get(row), b"")?,
             Self::Jsonb(values) => text(out, values.get(row), b"\x01")?,
             Self::Bytea(values) => long(out, values.get(row), b"")?,
-            Self::Date(values) => sized(out, (values[row] - EPOCH_DAYS).to_be_bytes()),
-            Self::Timestamp(values) => sized(out, (values[row] - EPOCH_MICROS).to_be_bytes()),
+            // The ends of these types are PostgreSQL's infinities, too.
+            Self::Date(values) => sized(
+                out,
+                match values[row] {
+                    infinity @ (i32::MIN | i32::MAX) => infinity,
+                    day => day - EPOCH_DAYS,
+                }
+                .to_be_bytes(),
+            ),
+            Self::Timestamp(values) => sized(
+                out,
+                match values[row] {
+                    infinity @ (i64::MIN | i64::MAX) => infinity,
+                    micros => micros - EPOCH_MICROS,
+                }
+                .to_be_bytes(),
+            ),
             Self::Uuid(values) => sized(out, values[row].to_be_bytes()),
             Self::Numeric(values) => number(out, values.get(row))?,
             Self::Number(values) => match values.get(row) {

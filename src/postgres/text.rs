@@ -194,6 +194,9 @@ fn push_hex(value: &[u8], out: &mut String) {
 }
 
 fn write_date(days: i32, out: &mut String) -> std::fmt::Result {
+    if let i32::MIN | i32::MAX = days {
+        return out.write_str(if days < 0 { "-infinity" } else { "infinity" });
+    }
     let (year, month, day) = civil(days);
     write!(out, "{year:04}-{month:02}-{day:02}")
 }
@@ -204,6 +207,9 @@ fn write_time(micros: i64, out: &mut String) -> std::fmt::Result {
 }
 
 fn write_timestamp(micros: i64, zone: &str, out: &mut String) -> std::fmt::Result {
+    if let i64::MIN | i64::MAX = micros {
+        return out.write_str(if micros < 0 { "-infinity" } else { "infinity" });
+    }
     out.push('"');
     write_date(micros.div_euclid(MICROS_PER_DAY) as i32, out)?;
     out.push(' ');

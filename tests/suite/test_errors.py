@@ -395,7 +395,9 @@ def test_hidden_parameters_hide_every_value(engine: Engine, rows: list[dict[str,
     hiding.hide_parameters = True
     error = error_of(lambda: fastbulk.insert(hiding, Thing, rows))
     assert error.value is None
-    assert error.row == len(rows) - 1
+    # asyncpg takes no bytes for a text.
+    no_text = engine.driver == "asyncpg" and b"secret" in rows[0].values()
+    assert error.row == (0 if no_text else len(rows) - 1)
     assert error.hide_parameters
     assert "value" not in str(error).replace(str(error.orig), "")
 

@@ -286,6 +286,7 @@ def test_keys_of_many_statements(engine: Engine) -> None:
     assert [found[id_] for id_ in ids] == [row["value"] for row in rows]
 
 
+@pytest.mark.sync
 def test_keys_while_others_insert(engine: Engine) -> None:
     Thing = model(value=Column(Integer), writer=Column(Integer))
     Thing.metadata.create_all(engine)
@@ -464,6 +465,7 @@ def test_a_table_without_transactions(engine: Engine, frozen: Any) -> None:
         assert session.scalar(select(func.count()).select_from(Thing)) == 3_001
 
 
+@pytest.mark.sync
 def test_a_deadlock_is_not_hidden_by_its_lost_savepoint(databases: Oracle) -> None:
     engine = databases.ours
     Thing = model(name=Column(String(20)))

@@ -26,6 +26,8 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from fastbulk import Result
     from oracle import Form, Oracle
 
 
@@ -251,29 +252,35 @@ def test_executemany_names_the_row_that_the_database_refuses(before_import: Orac
     assert place(error) == (300, "name", "0")
 
 
+class Unknown(SQLiteDialect_aiosqlite):
+    driver = "unknown"
+    supports_statement_cache = True
+
+
 @pytest.mark.parametrize("returns", [False, True])
 def test_a_driver_that_is_not_known(tmp_path: Path, returns: bool) -> None:
-    """aiosqlite stands for it: no native code, no loss, the caller's transaction."""
-    pytest.importorskip("aiosqlite")
+    """No native code, no loss, the caller's transaction."""
+    registry.register("sqlite.unknown", __name__, Unknown.__name__)
     Thing = model(name=Column(String, nullable=False))
 
     async def load() -> Sequence[str]:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+        engine = create_async_engine(f"sqlite+unknown:///{tmp_path / 'a.db'}")
         async with engine.begin() as connection:
             await connection.run_sync(Thing.metadata.create_all)
         async with AsyncSession(engine) as session:
             for end in (session.rollback, session.commit):
-                result = await session.run_sync(insert, [{"name": "x"}] * 3)
+                result = await insert(session, [{"name": "x"}] * 3)
                 assert result.road.name == ("sqlalchemy" if returns else "executemany")
                 await end()
             with pytest.raises(exc.IntegrityError):
-                await session.run_sync(insert, [{"name": "y"}, {"name": None}])
+                await insert(session, [{"name": "y"}, {"name": None}])
             found = (await session.scalars(select(Thing.name))).all()
         await engine.dispose()
         return found
 
-    def insert(session: Session, rows: list[dict[str, Any]]) -> Result:
-        return fastbulk.insert(session, Thing, rows, returning=Thing.id if returns else None)
+    async def insert(session: AsyncSession, rows: list[dict[str, Any]]) -> fastbulk.Result:
+        returning = Thing.id if returns else None
+        return await fastbulk.aio.insert(session, Thing, rows, returning=returning)
 
     assert asyncio.run(load()) == ["x"] * 3
 

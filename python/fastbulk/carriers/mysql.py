@@ -5,6 +5,7 @@ A driver's own file gives a ``Driver``: what its connection and cursor tell, and
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import decimal
 import warnings
@@ -222,6 +223,11 @@ class Work:
                 lambda start, end: self._run(self.write(part, start, end)),
             )  # fmt: skip
             raise
+        except asyncio.CancelledError as cancelled:
+            if not in_frame and cancelled.__cause__ is None:
+                # Nobody else would undo it.
+                self.connection.invalidate()
+            raise
         if reply.warnings:
             _warn(reply.warnings, part.first_row + written.start)
         return reply
@@ -233,12 +239,24 @@ class Work:
         def work(cursor: Any) -> Reply:
             cursor.execute(written.sql)
             reply = Reply(Answer.of(cursor), cursor.lastrowid, [])
-            if cursor.warning_count:
+            # Asynchronous drivers don't tell the number of warnings.
+            if getattr(cursor, "warning_count", True):
                 cursor.execute("SHOW WARNINGS")
                 reply.warnings.extend(cursor.fetchall())
             return reply
 
-        return statement.run(self.connection, shown, work)
+        return statement.run(self.connection, shown, work, kill)
+
+
+def kill(connection: Connection) -> None:
+    """Has the server end the statement that runs on the connection."""
+    driver: Any = connection.connection.driver_connection
+    pool: Any = connection.engine.pool
+    other = pool._creator()
+    try:
+        other.cursor().execute(f"KILL QUERY {driver.thread_id()}")
+    finally:
+        other.close()
 
 
 def _warn(found: list[tuple[str, int, str]], first_row: int) -> None:

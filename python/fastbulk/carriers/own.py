@@ -35,6 +35,8 @@ _HARMLESS_OPTIONS = frozenset({"schema_translate_map", "logging_token", "compile
 
 def why_not(engine: Engine) -> str | None:
     """Why the pool's connections may be others than one of our own, if so."""
+    if engine.dialect.is_async:
+        return "the engine is asynchronous"
     if (engine.dialect.name, engine.dialect.driver) not in _BY_DRIVER:
         return f"there is none for {engine.dialect.name}+{engine.dialect.driver}"
     if type(engine.pool) not in (NullPool, QueuePool):

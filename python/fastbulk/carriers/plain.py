@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy.util import await_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +51,9 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
 #: ``sqlite3.LEGACY_TRANSACTION_CONTROL``, which Python has since 3.12.
 _LEGACY = -1
 
+#: Where ``Connection.info`` keeps how aiosqlite's connection begins transactions.
+_INFO = "fastbulk_autocommit"
+
 
 def begin_on_sqlite(connection: Connection) -> None:
     """Sends the BEGIN that ``sqlite3`` sends by itself before an INSERT, but not for ours.
@@ -56,11 +62,21 @@ def begin_on_sqlite(connection: Connection) -> None:
     """
     driver: Any = connection.connection.driver_connection
     if (
-        getattr(driver, "autocommit", _LEGACY) == _LEGACY
+        _autocommit(connection, driver) == _LEGACY
         and driver.isolation_level is not None
         and not driver.in_transaction
     ):
         connection.exec_driver_sql(f"BEGIN {driver.isolation_level}").close()
+
+
+def _autocommit(connection: Connection, driver: Any) -> Any:
+    if connection.dialect.is_async and sys.version_info >= (3, 12):
+        # aiosqlite does not show it, and sqlite3 shows it to the connection's own thread alone.
+        info = connection.info
+        if _INFO not in info:
+            info[_INFO] = await_only(driver._execute(lambda: driver._conn.autocommit))
+        return info[_INFO]
+    return getattr(driver, "autocommit", _LEGACY)
 
 
 def executemany(

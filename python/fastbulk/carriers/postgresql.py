@@ -80,7 +80,7 @@ class Driver(Protocol):
         """Sends COPY data; gives the number of rows."""
 
     def in_transaction(self, connection: Any) -> bool:
-        """Whether the driver's connection stands in a transaction, or opens one by itself."""
+        """Whether the DBAPI connection stands in a transaction, or opens one by itself."""
 
 
 class Sent(NamedTuple):
@@ -222,6 +222,8 @@ def _data_error(connection: Connection, out_of_range: bool) -> type[Exception]:
     dbapi: Any = connection.dialect.loaded_dbapi
     if connection.dialect.driver == "pg8000":
         return dbapi.ProgrammingError  # type: ignore[no-any-return]
+    if connection.dialect.driver == "asyncpg":
+        return dbapi.Error  # type: ignore[no-any-return]
     return dbapi.errors.lookup("22003") if out_of_range else dbapi.DataError  # type: ignore[no-any-return]
 
 
@@ -235,7 +237,7 @@ def foresee(
         try:
             catalog = read_catalog(connection, plan, driver)
         finally:
-            simple(connection, frame.undo)
+            simple(connection, *frame.undo)
     except exc.DBAPIError:
         # The call itself will say why it can't insert.
         return
@@ -330,7 +332,7 @@ def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver
         except exc.DBAPIError as error:
             if len(begin) > 1 and _GUARDED in str(error.orig):
                 plan.may_lose_rows.append(True)
-                simple(connection, frame.again)
+                simple(connection, *frame.again)
                 sent, end = run(0, len(part)), ""
             else:
                 explain(error, connection, plan, _Slices([part]), frame, run)
@@ -597,24 +599,24 @@ class Frame(NamedTuple):
 
     begin: str
     end: str
-    again: str
-    undo: str
+    again: Texts
+    undo: Texts
 
     @classmethod
     def savepoint(cls, name: str) -> Frame:
         """A savepoint within a transaction."""
-        undo = f"ROLLBACK TO {name}"
-        return cls(f"SAVEPOINT {name}", f"RELEASE {name}", undo, f"{undo}; RELEASE {name}")
+        undo, end = f"ROLLBACK TO {name}", f"RELEASE {name}"
+        return cls(f"SAVEPOINT {name}", end, (undo,), (undo, end))
 
 
-_TRANSACTION = Frame("BEGIN", "COMMIT", "ROLLBACK; BEGIN", "ROLLBACK")
+_TRANSACTION = Frame("BEGIN", "COMMIT", ("ROLLBACK", "BEGIN"), ("ROLLBACK",))
 _CALL = Frame.savepoint("fastbulk")
 _SLICE = Frame.savepoint("fastbulk_slice")
 
 
 def frame_of_call(connection: Connection, driver: Driver) -> Frame:
     """A savepoint in the caller's transaction, or a transaction where there is none."""
-    in_transaction = driver.in_transaction(connection.connection.driver_connection)
+    in_transaction = driver.in_transaction(connection.connection.dbapi_connection)
     return _CALL if in_transaction else _TRANSACTION
 
 
@@ -637,13 +639,14 @@ def undone_on_error(connection: Connection, frame: Frame) -> Iterator[None]:
         # Where the transaction is gone the savepoint is too: what failed first is reported.
         if not connection.invalidated and not connection.closed:
             with suppress(exc.DBAPIError):
-                simple(connection, frame.undo)
+                simple(connection, *frame.undo)
         raise
 
 
-def simple(connection: Connection, sql: str) -> None:
+def simple(connection: Connection, *statements: str) -> None:
     """Executes statements of which nothing is wanted back."""
-    connection.exec_driver_sql(sql, execution_options={"no_parameters": True}).close()
+    for sql in statements:
+        connection.exec_driver_sql(sql, execution_options={"no_parameters": True}).close()
 
 
 # Values
@@ -822,7 +825,7 @@ def explain(
     columns = plan.native.columns
     with suppress(exc.DBAPIError):
         if (_of(error, "sqlstate") or "").startswith(_OF_ROWS):
-            simple(connection, frame.again)
+            simple(connection, *frame.again)
             names = _columns(error, connection)
             positions = [
                 i
@@ -834,7 +837,7 @@ def explain(
                 row = _row(error, connection, frame, run, len(part))
             if not positions and (_of(error, "sqlstate") or "").startswith(_OF_VALUES):
                 positions = _refused_alone(error, connection, plan, part, row, frame)
-            simple(connection, frame.again)
+            simple(connection, *frame.again)
     keys = tuple(columns[i].key or columns[i].name for i in positions)
     values = () if row is None else tuple(part.value(row, i) for i in positions)
     errors.locate(
@@ -867,7 +870,7 @@ def _refused_alone(
         if one.value(position, column) is None:
             continue
         sql = _native.postgres_values(plan.native, one, position, position + 1, only=column)
-        simple(connection, frame.again)
+        simple(connection, *frame.again)
         try:
             simple(connection, sql)
         except exc.DBAPIError as again:
@@ -909,7 +912,7 @@ def _row(
     good, bad = 0, rows
     while bad - good > 1:
         middle = (good + bad) // 2
-        simple(connection, frame.again)
+        simple(connection, *frame.again)
         try:
             run(0, middle)
         except exc.DBAPIError as again:
@@ -956,6 +959,10 @@ def _columns(error: exc.DBAPIError, connection: Connection) -> set[str]:
 
 def _of(error: exc.DBAPIError, field: str) -> str | None:
     diag = getattr(error.orig, "diag", None)
+    if diag is None and error.orig is not None and error.orig.__cause__ is not None:
+        # SQLAlchemy's error around asyncpg's, which names two fields otherwise.
+        diag = error.orig.__cause__
+        field = {_MESSAGE: "message", "message_detail": "detail"}.get(field, field)
     if diag is None and error.orig is not None and error.orig.args:
         # pg8000's errors hold the fields of the message itself.
         fields = error.orig.args[0]

@@ -160,12 +160,12 @@ class _Work:
 
     def again(self) -> None:
         """Undoes what was sent, to begin anew."""
-        simple(self.connection, self.frame.again)
+        simple(self.connection, *self.frame.again)
 
     def end(self, undo: bool) -> None:
         """Ends the work."""
         if self.begun:
-            simple(self.connection, self.frame.undo if undo else self.frame.end)
+            simple(self.connection, *(self.frame.undo if undo else (self.frame.end,)))
 
     # Statements
 

@@ -66,16 +66,24 @@ class _Driver:
         return count
 
     def in_transaction(self, connection: Any) -> bool:
-        return not connection.autocommit or connection.info.transaction_status.name == "INTRANS"
+        return in_transaction(connection)
 
 
 def _answer(cursor: Any) -> postgresql.Answer:
+    codes = type_codes(cursor)
+    return postgresql.Answer(cursor.rowcount, cursor.fetchall() if codes else [], codes)
+
+
+def type_codes(cursor: Any) -> tuple[int, ...]:
+    """The types of the result's columns; empty for a statement that gives no rows."""
     # Cheaper than the cursor's description, which is made anew each time that it is asked for.
     result = cursor.pgresult
-    if not result.nfields:
-        return postgresql.Answer(cursor.rowcount, [], ())
-    codes = tuple(map(result.ftype, range(result.nfields)))
-    return postgresql.Answer(cursor.rowcount, cursor.fetchall(), codes)
+    return tuple(map(result.ftype, range(result.nfields)))
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether the DBAPI connection stands in a transaction, or opens one by itself."""
+    return not connection.autocommit or connection.info.transaction_status.name == "INTRANS"
 
 
 _DRIVER = _Driver()

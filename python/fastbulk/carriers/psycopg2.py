@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from . import plain, postgresql, postgresql_keyed
+from .postgresql_text import array, hstore, range_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -112,45 +113,12 @@ def _adapt(value: Any) -> Any:
     if isinstance(value, datetime.timedelta):
         return postgresql.interval(value)
     if isinstance(value, Range):
-        return _range(value)
+        return range_(value)
     if isinstance(value, (list, tuple)):
-        return _array(value)
+        return array(value, _adapt)
     if isinstance(value, dict):
-        return ", ".join(f"{_quoted(k)}=>{_quoted(v)}" for k, v in value.items())
+        return hstore(value)
     raise ProgrammingError(f"can't adapt type {type(value).__name__!r}")
-
-
-def _array(values: Any) -> str:
-    """The text of an array, nested as the lists are."""
-    return "{" + ",".join(_element(value) for value in values) + "}"
-
-
-def _range(value: Any) -> str:
-    if value.isempty:
-        return "empty"
-    low, high = (
-        "" if bound is None else _quoted(str(bound)) for bound in (value.lower, value.upper)
-    )
-    return f"{value._bounds[0]}{low},{high}{value._bounds[1]}"
-
-
-def _element(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return _array(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return _quoted("\\x" + bytes(value).hex())
-    if value is None or isinstance(value, (bool, int, float)):
-        return "NULL" if value is None else str(value)
-    if isinstance(value, str):
-        return _quoted(value)
-    adapted = _adapt(value)
-    return _element(adapted) if isinstance(adapted, bytes) else _quoted(str(adapted))
-
-
-def _quoted(text: str | None) -> str:
-    if text is None:
-        return "NULL"
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def example_sql(plan: Plan) -> str:

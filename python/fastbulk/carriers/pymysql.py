@@ -1,4 +1,4 @@
-"""PyMySQL."""
+"""PyMySQL; aiomysql and asyncmy too, whose adapters by SQLAlchemy have the same methods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Driver:
     plain_floats = False
 
     def charset(self, connection: Any) -> str:
-        charset: str = connection.charset
+        charset: str = connection.character_set_name()
         return charset
 
     def commits(self, connection: Any) -> bool:

@@ -1,4 +1,8 @@
-"""Python's ``sqlite3``: native code runs on the connection's own handle, in a SQL function."""
+"""Python's ``sqlite3``: native code runs on the connection's own handle, in a SQL function.
+
+aiosqlite too: that is ``sqlite3`` on a thread of its own, and SQLAlchemy's adapter has the same
+methods.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,7 @@ def install() -> bool:
         _native.sqlite_probe(False)
 
 
-def has_function(connection: sqlite3.Connection) -> bool:
+def has_function(connection: Any) -> bool:
     """Whether ``fastbulk_run`` is there.
 
     A list of all functions is a table to SQLite, and a transaction that reads one before it writes
@@ -135,7 +139,7 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
     plain.begin_on_sqlite(connection)
     driver = _driver(connection)
-    is_nested = driver.in_transaction
+    is_nested = _in_transaction(connection)
     connection.exec_driver_sql("SAVEPOINT fastbulk").close()
     try:
         yield
@@ -176,8 +180,9 @@ def native(
     part = source.next_slice()
     if part is None:
         return
-    if source.exhausted:
-        # A job undoes itself, so that the common small call is one statement.
+    if source.exhausted and not connection.dialect.is_async:
+        # A job undoes itself, so that the common small call is one statement. Only a task can be
+        # cancelled when the job has just ended.
         plain.begin_on_sqlite(connection)
         yield _run(connection, plan, part)
         return
@@ -285,14 +290,14 @@ def _run(
 ) -> Outcome:
     job = _native.SqliteJob(plan.native, part, ahead, skipped)
     try:
-        statement.run(connection, plan.sql, lambda cursor: _run_job(cursor.connection, job))
+        statement.run(connection, plan.sql, lambda _: _run_job(_driver(connection), job))
     except exc.DBAPIError as error:
         _explain(error, job, connection, plan, part)
         raise
     return job.take()
 
 
-def _run_job(driver: sqlite3.Connection, job: _native.SqliteJob) -> None:
+def _run_job(driver: Any, job: _native.SqliteJob) -> None:
     driver.execute(_RUN, (job.id,)).close()
 
 
@@ -417,4 +422,10 @@ def _is_stored(value: Any) -> bool:
 
 
 def _driver(connection: Connection) -> Any:
-    return connection.connection.driver_connection
+    """The DBAPI connection: the driver's own, or SQLAlchemy's adapter of aiosqlite's."""
+    return connection.connection.dbapi_connection
+
+
+def _in_transaction(connection: Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)

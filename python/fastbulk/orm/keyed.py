@@ -12,7 +12,7 @@ from sqlalchemy.sql import ClauseElement
 from .. import _native
 from .defaults import default_of, default_on_update, next_version
 from .given import keys_given, pieces
-from .kinds import kind_of
+from .kinds import has_unending_days, kind_of
 from .mapping import Adapter, KeyAdapter, cached, table_of, tables_of
 from .returning import Returning, as_list, compile_returning, is_entity
 from .sql import Renderer
@@ -168,6 +168,7 @@ class _Maker:
             null=null(),
             expressions=(ClauseElement, InstrumentedAttribute),
             adapt=self.carrier.adapt(self.dialect),
+            unending=has_unending_days(self.dialect),
             assignments=self.assignments(keys, positions),
             condition=self.condition(positions),
             conflict=self.conflict(table, keys, positions),

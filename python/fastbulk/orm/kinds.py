@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import types
 from sqlalchemy.dialects.sqlite import base as sqlite
 
+from .exact import exact
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -169,7 +171,14 @@ def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, BindProcess
         for class_, kind, holds in _KINDS.get(dialect.name, ()):
             if isinstance(implementation, class_) and holds(implementation, processor):
                 return kind, _own_processor(kind, implementation, processor, dialect)
+        if dialect.driver == "asyncpg":
+            return "dynamic", exact("dynamic", implementation, processor, dialect)
     return "dynamic", processor
+
+
+def has_unending_days(dialect: Dialect) -> bool:
+    """Whether the driver takes the first and the last day for minus infinity and infinity."""
+    return dialect.driver == "asyncpg"
 
 
 def _own_processor(
@@ -180,6 +189,8 @@ def _own_processor(
         serializer = dialect._json_serializer or json.dumps
         text: BindProcessor = type_._make_bind_processor(None, serializer)
         return text
+    if dialect.driver == "asyncpg":
+        return exact(kind, type_, processor, dialect)
     if kind == "decimal":
         return _FLOATS_OF_DECIMALS.get(dialect.driver, processor)
     if kind == "text":

@@ -15,7 +15,7 @@ from sqlalchemy.sql import ClauseElement
 
 from .. import _native
 from .defaults import default_of
-from .kinds import kind_of
+from .kinds import has_unending_days, kind_of
 from .returning import Returning, compile_returning, is_entity
 from .sql import Renderer
 
@@ -189,6 +189,7 @@ def _make_plan(
         null=null(),
         expressions=(ClauseElement, InstrumentedAttribute),
         adapt=carrier.adapt(dialect),
+        unending=has_unending_days(dialect),
     )
     adapt = Adapter(mapper, request.unknown)
     return InsertPlan(mapper, table, native, returning, carrier.example_sql(native), adapt)

@@ -1,0 +1,80 @@
+"""What the carriers of asynchronous drivers share: waiting, in code that SQLAlchemy runs in a
+greenlet of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from sqlalchemy.util import await_only, greenlet_spawn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+
+    from sqlalchemy.engine import Connection
+
+    _T = TypeVar("_T")
+    #: Has the server end the statement that runs on the connection.
+    Cancel: TypeAlias = Callable[[Connection], None]
+
+#: So many rows of an asynchronous iterable are awaited at a time: changing to the event loop and
+#: back costs as much as reading some rows does.
+_ROWS = 64
+
+#: Seconds after which a statement of a cancelled task is ended by force.
+_SOON = 0.05
+
+
+def breathe(connection: Connection) -> None:
+    """Lets the event loop run for a moment, if the connection's driver lives in one."""
+    if connection.dialect.is_async:
+        await_only(asyncio.sleep(0))
+
+
+def to_its_end(connection: Connection, work: Callable[[], _T], cancel: Cancel) -> _T:
+    """Does work that a cancelled task must not leave in the middle.
+
+    Drivers that give up their connection when their task is cancelled leave the server at work.
+    Here the end of the statement is awaited, which ``cancel(connection)`` brings about if it does
+    not come soon. The ``CancelledError`` has no cause where the statement was done all the same.
+    """
+    running = asyncio.ensure_future(greenlet_spawn(work))
+    try:
+        return await_only(asyncio.shield(running))
+    except asyncio.CancelledError as cancelled:
+        try:
+            await_only(asyncio.wait([running], timeout=_SOON))
+            if not running.done():
+                await_only(greenlet_spawn(cancel, connection))
+                await_only(asyncio.wait([running]))
+        except BaseException:
+            running.cancel()
+            connection.invalidate()
+            raise
+        raise cancelled from running.exception()
+
+
+def pull(rows: AsyncIterable[Any]) -> Iterator[Any]:
+    """The rows of an asynchronous iterable, as an iterator for the code in the greenlet."""
+    iterator = aiter(rows)
+    while True:
+        some, error = await_only(_next(iterator))
+        yield from some
+        if error is not None:
+            raise error
+        if len(some) < _ROWS:
+            return
+
+
+async def _next(iterator: AsyncIterator[Any]) -> tuple[list[Any], Exception | None]:
+    """The next rows, and what was raised after them."""
+    rows: list[Any] = []
+    try:
+        async for row in iterator:
+            rows.append(row)
+            if len(rows) == _ROWS:
+                break
+    except Exception as error:
+        return rows, error
+    return rows, None

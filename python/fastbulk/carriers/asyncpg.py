@@ -1,0 +1,219 @@
+"""asyncpg."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy.util import await_only
+
+from . import plain, postgresql, postgresql_keyed
+from .postgresql_text import array, range_
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.engine import Connection, Dialect
+
+    from .._native import Plan, Slice, Source
+    from ..orm.keyed import KeyedPlan
+    from ..orm.mapping import InsertPlan
+
+    _T = TypeVar("_T")
+
+
+class _Driver:
+    """How asyncpg takes COPY data and text; SQLAlchemy's cursor has the driver's connection."""
+
+    shows_every_answer = False
+
+    def execute(
+        self,
+        cursor: Any,
+        sql: str,
+        begin: postgresql.Texts = (),
+        end: str = "",
+        columns: str = "",
+    ) -> postgresql.Answer:
+        for text in begin or _begin(cursor):
+            cursor.execute(text)
+        answer = _wait(cursor, _send(cursor._connection, sql))
+        if end:
+            cursor.execute(end)
+        return answer
+
+    def execute_each(
+        self,
+        cursor: Any,
+        statements: Sequence[str],
+        begin: postgresql.Texts = (),
+        columns: str = "",
+    ) -> list[postgresql.Answer]:
+        for text in begin or _begin(cursor):
+            cursor.execute(text)
+        return [_wait(cursor, _send(cursor._connection, sql)) for sql in statements]
+
+    def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
+        for text in _begin(cursor):
+            cursor.execute(text)
+        return _wait(cursor, _copy(cursor._connection, sql, pieces))
+
+    def in_transaction(self, connection: Any) -> bool:
+        return not connection.autocommit or connection.driver_connection.is_in_transaction()
+
+
+def _begin(cursor: Any) -> tuple[str, ...]:
+    """What has SQLAlchemy's adapter begin the transaction: it does so before a statement."""
+    adapted = cursor._adapt_connection
+    begun = adapted.autocommit or cursor._connection.is_in_transaction()
+    return () if begun else (";",)
+
+
+def _wait(cursor: Any, awaitable: Awaitable[_T]) -> _T:
+    """Waits for the driver; its errors become those of SQLAlchemy's adapter."""
+    try:
+        return await_only(awaitable)
+    except Exception as error:
+        cursor._adapt_connection._handle_exception(error)
+        raise
+
+
+async def _send(connection: Any, sql: str) -> postgresql.Answer:
+    if "RETURNING" not in sql and not sql.startswith(("SELECT", "WITH")):
+        return postgresql.Answer(_count(await connection.execute(sql)), [], ())
+    # Without a name neither the driver nor the server keeps it.
+    prepared = await connection.prepare(sql, name="")
+    rows = await prepared.fetch()
+    codes = tuple(attribute.type.oid for attribute in prepared.get_attributes())
+    return postgresql.Answer(_count(prepared.get_statusmsg()), [tuple(row) for row in rows], codes)
+
+
+async def _copy(connection: Any, sql: str, pieces: Iterable[bytes]) -> int:
+    schema, table, columns = _target(sql)
+    status = await connection.copy_to_table(
+        table,
+        schema_name=schema,
+        columns=columns,
+        source=_breathing(pieces),
+        format="binary",
+    )
+    return _count(status)
+
+
+async def _breathing(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+        # What the socket takes at once is no reason for asyncpg to wait.
+        await asyncio.sleep(0)
+
+
+def _count(status: str) -> int:
+    """``INSERT 0 5``, ``COPY 5``."""
+    last = status.rpartition(" ")[2]
+    return int(last) if last.isdigit() else -1
+
+
+_NAME = r'"(?:[^"]|"")+"|[\w$]+'
+_COPY = re.compile(rf"COPY (?:({_NAME})\.)?({_NAME}) \((.*)\) FROM STDIN", re.DOTALL)
+
+
+def _target(sql: str) -> tuple[str | None, str, list[str]]:
+    """The schema, the table and the columns of a COPY, by their names as they are."""
+    match = _COPY.match(sql)
+    assert match is not None
+    schema, table, columns = match.groups()
+    names = re.findall(_NAME, columns)
+    return schema and _unquoted(schema), _unquoted(table), [_unquoted(name) for name in names]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+_DRIVER = _Driver()
+
+
+def facts(connection: Connection) -> dict[str, str]:
+    """What closes a road on this connection, by name, with the reason in words."""
+    driver: Any = connection.connection.driver_connection
+    if driver.get_settings().client_encoding.upper().replace("-", "") != "UTF8":
+        return {"no COPY": "the connection's client_encoding is not UTF8"}
+    return {}
+
+
+def adapt(dialect: Dialect) -> Callable[[Any], Any]:
+    """The text form of objects that native code does not know."""
+    return partial(_adapt, dialect.loaded_dbapi)
+
+
+def _adapt(dbapi: Any, value: Any) -> Any:
+    from asyncpg import BitString, Range
+
+    if isinstance(value, datetime.time) and value.tzinfo is not None:
+        return value.isoformat()
+    if (exact := postgresql.exact_class(value)) is not None:
+        return exact
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, datetime.timedelta):
+        return postgresql.interval(value)
+    if isinstance(value, Range):
+        return range_(value)
+    if isinstance(value, BitString):
+        return value.as_string().replace(" ", "")
+    if isinstance(value, (list, tuple)):
+        return array(value, partial(_adapt, dbapi))
+    if isinstance(value, _ADDRESSES):
+        return str(value)
+    raise dbapi.Error(f"can't adapt type {type(value).__name__!r}")
+
+
+_ADDRESSES = (
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv6Interface,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Network,
+)
+
+
+def example_sql(plan: Plan) -> str:
+    """The statement for one row that gives all columns."""
+    return postgresql_keyed.example_sql(plan)
+
+
+def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
+    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    return postgresql.all_or_nothing(connection, _DRIVER)
+
+
+def foresee(connection: Connection, plan: InsertPlan, notes: dict[str, str]) -> None:
+    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
+    postgresql.foresee(connection, plan, _DRIVER, notes)
+
+
+def native(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[postgresql.Sent | postgresql.Keyed]:
+    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
+    return postgresql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def keyed(
+    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
+) -> postgresql_keyed.Done:
+    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
+    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
+
+
+def executemany(
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
+) -> Iterator[plain.Sent]:
+    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
+    return plain.executemany(connection, plan, source, notes, all_or_nothing)

@@ -1,0 +1,285 @@
+"""What only asynchronous verbs do: cancelling, asynchronous rows, targets.
+
+Every test runs in a greenlet on a loop, as those of the suite do on asynchronous backends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import random
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Column, Integer, String, exc, func, select
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+)
+from sqlalchemy.orm import Session
+from sqlalchemy.util import await_only
+
+import fastbulk
+from fastbulk import aio
+from oracle import model
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from sqlalchemy import Engine
+
+pytestmark = pytest.mark.asynchronous
+
+COUNT = 45_000
+
+
+@pytest.fixture
+def Thing(engine: Engine) -> Any:
+    Thing = model(name=Column(String(50), unique=True), size=Column(Integer))
+    Thing.metadata.create_all(engine)
+    return Thing
+
+
+def rows_of(count: int) -> list[dict[str, Any]]:
+    return [{"name": str(i), "size": i} for i in range(count)]
+
+
+async def stored(target: AsyncSession, Thing: Any) -> int:
+    return await target.scalar(select(func.count()).select_from(Thing)) or 0
+
+
+def test_every_target(engine: Engine, Thing: Any) -> None:
+    asynchronous = AsyncEngine(engine)
+
+    async def load() -> int:
+        loaded = await aio.insert(asynchronous, Thing, rows_of(3))
+        assert (loaded.rowcount, loaded.road.name) == (3, "native")
+        async with asynchronous.begin() as connection:
+            await aio.insert(connection, Thing, [{"name": "a"}])
+        scoped = async_scoped_session(async_sessionmaker(asynchronous), asyncio.current_task)
+        result = await aio.insert(scoped, Thing, [{"name": "b"}], returning=Thing)
+        (thing,) = result.scalars()
+        assert thing in scoped
+        await scoped.commit()
+        await scoped.remove()
+        async with AsyncSession(asynchronous) as session:
+            road = await aio.explain(session, Thing, [], verb="insert", returning=Thing.id)
+            assert road.name == "native"
+            return await stored(session, Thing)
+
+    assert await_only(load()) == 5
+
+
+def test_what_is_no_target(engine: Engine, Thing: Any) -> None:
+    asynchronous = AsyncEngine(engine)
+    unknown: Any
+    for unknown, words in (
+        (Session(engine), "not asynchronous"),
+        (engine, "not asynchronous"),
+        (3, "is expected as the target"),
+    ):
+        with pytest.raises(exc.ArgumentError, match=words):
+            await_only(_coroutine(aio.insert(unknown, Thing, [{}])))
+    with pytest.raises(exc.InvalidRequestError, match="not been started"):
+        await_only(_coroutine(aio.insert(AsyncConnection(asynchronous), Thing, [{}])))
+
+
+async def _coroutine(awaitable: Any) -> Any:
+    return await awaitable
+
+
+async def slowly(count: int) -> AsyncIterator[dict[str, Any]]:
+    for i in range(count):
+        if i % 1_000 == 0:
+            await asyncio.sleep(0)
+        yield {"name": str(i), "size": i}
+
+
+def test_asynchronous_rows(engine: Engine, Thing: Any) -> None:
+    async def load() -> list[int]:
+        async with AsyncSession(AsyncEngine(engine)) as session:
+            for count in (0, 1, 64, 65):
+                result = await aio.insert(session, Thing, slowly(count))
+                assert result.rowcount == count
+                await session.rollback()
+            by_name: Any = aio.insert
+            await by_name(session, Thing, rows=slowly(COUNT))
+            return list(await session.scalars(select(Thing.size).order_by(Thing.id)))
+
+    assert await_only(load()) == list(range(COUNT))
+
+
+def test_asynchronous_rows_that_ask_the_session(engine: Engine, Thing: Any) -> None:
+    """No statement is open while they are awaited."""
+
+    async def asking(session: AsyncSession) -> AsyncIterator[dict[str, Any]]:
+        for i in range(COUNT):
+            if i % 15_000 == 0:
+                await session.scalar(select(func.count()).select_from(Thing))
+            yield {"name": str(i)}
+
+    async def load() -> int:
+        async with AsyncSession(AsyncEngine(engine)) as session:
+            await aio.insert(session, Thing, asking(session))
+            return await stored(session, Thing)
+
+    assert await_only(load()) == COUNT
+
+
+def test_asynchronous_rows_that_raise(engine: Engine, Thing: Any) -> None:
+    async def raising() -> AsyncIterator[dict[str, Any]]:
+        async for row in slowly(COUNT):
+            yield row
+        raise LookupError("the rows are no more")
+
+    async def load() -> int:
+        async with AsyncSession(AsyncEngine(engine)) as session:
+            with pytest.raises(LookupError, match="no more"):
+                await aio.insert(session, Thing, raising())
+            return await stored(session, Thing)
+
+    assert await_only(load()) == 0
+
+
+def test_the_loop_runs_between_slices(engine: Engine, Thing: Any) -> None:
+    async def load() -> int:
+        turns = 0
+        loading = asyncio.ensure_future(_coroutine(aio.insert(AsyncEngine(engine), Thing, given())))
+        while not loading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await loading
+        return turns
+
+    def given() -> Iterator[dict[str, Any]]:
+        yield from rows_of(COUNT)
+
+    assert await_only(load()) > 3
+
+
+def test_errors_say_the_row(engine: Engine, Thing: Any) -> None:
+    async def load(count: int) -> Any:
+        async with AsyncSession(AsyncEngine(engine)) as session:
+            with pytest.raises(exc.IntegrityError) as caught:
+                await aio.insert(session, Thing, [*rows_of(count), {"name": "1"}])
+            assert await stored(session, Thing) == 0
+            return caught.value
+
+    for count in (3, COUNT):
+        error = await_only(load(count))
+        assert (error.row, error.column, error.value) == (count, "name", "1")
+
+
+# Cancelling
+
+
+def test_cancelling_at_random_moments(engine: Engine, Thing: Any) -> None:
+    """Nothing of the call stays, nothing of it runs on, and its session can be used."""
+    seed = random.randrange(2**32)
+    moments = random.Random(seed)
+
+    async def load() -> None:
+        asynchronous = AsyncEngine(engine)
+        usable: Counter[bool] = Counter()
+        async with AsyncSession(asynchronous) as session:
+            begin = time.perf_counter()
+            await aio.insert(session, Thing, rows_of(COUNT))
+            whole = time.perf_counter() - begin
+            await session.rollback()
+        for attempt in range(9):
+            returning = Thing.id if attempt % 3 == 0 else None
+            given = slowly(COUNT) if attempt % 3 == 1 else rows_of(COUNT)
+            async with AsyncSession(asynchronous) as session:
+                session.add(Thing(name="before"))
+                await session.flush()
+                task = asyncio.ensure_future(
+                    _coroutine(aio.insert(session, Thing, given, returning=returning))
+                )
+                await asyncio.sleep(moments.random() * whole)
+                done = task.done()
+                task.cancel()
+                if done:
+                    await session.rollback()
+                    continue
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                try:
+                    # As after an error the transaction stands, unless the connection was lost.
+                    assert await stored(session, Thing) == 1
+                    usable[True] += 1
+                except exc.PendingRollbackError:
+                    usable[False] += 1
+                await session.rollback()
+                assert await stored(session, Thing) == 0
+                await aio.insert(session, Thing, rows_of(3))
+        assert usable[True] >= usable[False], (seed, usable)
+        async with AsyncSession(asynchronous) as session:
+            assert await stored(session, Thing) == 0
+
+    await_only(load())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout: 3.11")
+def test_a_timeout_ends_what_waits_for_a_lock(engine: Engine, Thing: Any) -> None:
+    if engine.dialect.name == "sqlite":
+        return  # its writers wait for nobody
+
+    async def load() -> None:
+        asynchronous = AsyncEngine(engine)
+        async with AsyncSession(asynchronous) as first, AsyncSession(asynchronous) as second:
+            await aio.insert(first, Thing, [{"name": "x"}])
+            await aio.insert(second, Thing, [{"name": "y"}])
+            for rows in ([{"name": "x"}], [*rows_of(300), {"name": "x"}]):
+                begin = time.perf_counter()
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.2):
+                        await aio.insert(second, Thing, rows)
+                assert time.perf_counter() - begin < 10
+            assert await stored(second, Thing) == 1
+            await first.commit()
+            # What was cancelled does not run on and take the name.
+            await aio.insert(second, Thing, rows_of(300))
+            await second.commit()
+            assert await stored(second, Thing) == 302
+
+    await_only(load())
+
+
+def test_many_calls_leave_nothing(engine: Engine, Thing: Any) -> None:
+    async def load() -> None:
+        asynchronous = AsyncEngine(engine)
+        async with AsyncSession(asynchronous) as session:
+
+            async def call(count: int) -> None:
+                for _ in range(count):
+                    await aio.insert(session, Thing, [{"size": 1}], returning=Thing.id)
+                    await aio.insert(session, Thing, slowly(3))
+                    await session.rollback()
+
+            await call(20)
+            gc.collect()
+            before = resources()
+            await call(100)
+            gc.collect()
+            assert resources() == before
+
+    def resources() -> tuple[int, int]:
+        return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+
+    await_only(load())
+
+
+def test_the_verbs_are_the_sync_ones() -> None:
+    for name in ("insert", "update", "upsert", "delete", "explain"):
+        verb: Callable[..., Coroutine[Any, Any, Any]] = getattr(aio, name)
+        assert inspect.iscoroutinefunction(verb)
+        assert inspect.signature(verb) == inspect.signature(getattr(fastbulk, name))
+        assert "asynchronous" in (verb.__doc__ or "")
