@@ -132,7 +132,8 @@ class KeyedCall:
     def _all_or_nothing(
         self, rows: list[Any], report: Report | None
     ) -> AbstractContextManager[None]:
-        if len(rows) < 2 and len(self.plans) == 1 and report is None:
+        undoes_itself = len(rows) < 2 or getattr(self.carrier, "UNDOES_ITSELF", False)
+        if undoes_itself and len(self.plans) == 1 and report is None:
             return nullcontext()
         undone: AbstractContextManager[None] = self.carrier.all_or_nothing(self.held.connection)
         return undone

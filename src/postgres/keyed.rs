@@ -1,5 +1,7 @@
 //! What Python calls for rows that are found by their keys.
 
+use std::cmp::Ordering;
+
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
@@ -9,7 +11,7 @@ use crate::error::{BadValue, Error, Result};
 use crate::output;
 use crate::plan::{Conflict, Plan};
 use crate::slice::Slice;
-use crate::values::Values;
+use crate::values::{Strings, Values};
 
 /// Writes the statements of update, upsert and delete for rows of a slice, given by their numbers.
 #[pyclass(frozen, module = "fastbulk._native")]
@@ -35,24 +37,33 @@ impl PostgresKeyed {
         asking
     }
 
-    /// The rows that give their whole keys, and the others.
-    fn with_keys(&self, slice: &Slice, rows: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+    /// The rows that give their whole keys, those of them with a NULL in it, and the others.
+    fn by_key(&self, slice: &Slice, rows: Vec<usize>) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
         let writer = self.writer(slice, &rows);
-        rows.iter().copied().partition(|&row| writer.has_key(row))
+        let (keyed, others): (Vec<_>, _) = rows.iter().partition(|&&row| writer.has_key(row));
+        let (nulls, plain) = keyed.into_iter().partition(|&row| writer.has_null(row));
+        (plain, nulls, others)
     }
 
-    /// The rows in the order that the server has of their keys; None if only it knows that, or
-    /// two keys are equal.
+    /// The rows in the order that statements of many rows have; None if only the server knows it,
+    /// or two keys are equal.
     fn in_order(&self, slice: &Slice, rows: Vec<usize>) -> Option<Vec<usize>> {
+        if rows.len() < 2 {
+            return Some(rows);
+        }
         let mut keys = Vec::new();
         for (column, _) in self.plan.get().key() {
-            match &slice.columns[column].values {
-                Values::Int(values) => keys.push(values),
-                _ => return None,
+            let series = &slice.columns[column];
+            if rows.iter().any(|&row| series.is_null(row)) {
+                return None;
             }
+            keys.push(Key::of(&series.values)?);
         }
+        let compare = |a: usize, b: usize| {
+            let orders = keys.iter().map(|key| key.compare(a, b));
+            orders.fold(Ordering::Equal, Ordering::then)
+        };
         let mut rows = rows;
-        let compare = |a: usize, b: usize| keys.iter().map(|k| k[a]).cmp(keys.iter().map(|k| k[b]));
         rows.sort_by(|&a, &b| compare(a, b));
         rows.is_sorted_by(|&a, &b| compare(a, b).is_lt()).then_some(rows)
     }
@@ -70,6 +81,14 @@ impl PostgresKeyed {
 
     fn delete(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
         self.write(py, slice, &rows, Writer::delete)
+    }
+
+    fn lock(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
+        self.write(py, slice, &rows, Writer::lock)
+    }
+
+    fn alone(&self, py: Python<'_>, slice: &Slice, row: usize, column: usize) -> Result<String> {
+        self.write(py, slice, &[row], |writer| writer.alone(column))
     }
 
     fn look(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
@@ -131,6 +150,44 @@ impl PostgresKeyed {
 pub fn postgres_keyed_sql(plan: &Plan) -> String {
     let slice = Slice { first_row: 0, nbytes: 0, rows: 1, columns: Vec::new() };
     Writer::with_marks(plan, &slice).row().unwrap_or_default()
+}
+
+/// Values whose order is known here.
+enum Key<'a> {
+    Days(&'a [i32]),
+    Numbers(&'a [i64]),
+    Uuids(&'a [u128]),
+    Texts(&'a Strings),
+}
+
+impl<'a> Key<'a> {
+    fn of(values: &'a Values) -> Option<Self> {
+        Some(match values {
+            Values::Date(values) => Self::Days(values),
+            Values::Int(values)
+            | Values::Time(values)
+            | Values::Timestamp(values)
+            | Values::Instant(values) => Self::Numbers(values),
+            Values::Uuid(values) => Self::Uuids(values),
+            Values::Text(values) => Self::Texts(values),
+            Values::Bool(_)
+            | Values::Float(_)
+            | Values::Bytes(_)
+            | Values::Decimal(_)
+            | Values::Json(_)
+            | Values::Dynamic(_)
+            | Values::Object(_) => return None,
+        })
+    }
+
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        match self {
+            Self::Days(values) => values[a].cmp(&values[b]),
+            Self::Numbers(values) => values[a].cmp(&values[b]),
+            Self::Uuids(values) => values[a].cmp(&values[b]),
+            Self::Texts(values) => values.get(a).cmp(values.get(b)),
+        }
+    }
 }
 
 impl PostgresKeyed {

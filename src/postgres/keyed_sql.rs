@@ -25,6 +25,10 @@ pub struct Target {
     full_type: String,
     /// The SQL that makes the column's value where a row gives none.
     default: Option<String>,
+    /// The default takes the next value of a sequence, and nobody sees when.
+    is_counted: bool,
+    /// Its texts are equal where their bytes are, and may be sorted by these.
+    is_bytewise: bool,
 }
 
 /// The row and the column of a text with a NUL byte, which no text of PostgreSQL can hold.
@@ -62,6 +66,8 @@ pub struct Writer<'a> {
     /// The columns that the statement takes of `fastbulk_rows`, and those whose mask it takes.
     values: BTreeSet<usize>,
     masks: BTreeSet<usize>,
+    /// The columns of which it takes generated values.
+    generated: BTreeSet<usize>,
 }
 
 const NUMBER: &str = "fastbulk_rows.fastbulk_row";
@@ -74,8 +80,9 @@ impl<'a> Writer<'a> {
         targets: &'a [Option<Target>],
         rows: &'a [usize],
     ) -> Self {
-        let (values, masks) = (BTreeSet::new(), BTreeSet::new());
-        Self { plan, slice, targets, rows, marks: false, values, masks }
+        let none = BTreeSet::new;
+        let (values, masks, generated) = (none(), none(), none());
+        Self { plan, slice, targets, rows, marks: false, values, masks, generated }
     }
 
     /// For a statement with parameters.
@@ -84,8 +91,9 @@ impl<'a> Writer<'a> {
     }
 
     /// `UPDATE t SET a = ... FROM fastbulk_rows WHERE t.id = fastbulk_rows.fastbulk_0`, after the
-    /// rows were locked in the order of their keys if `lock`. Gives [`counted`] numbers of rows or,
-    /// if wanted, what the plan returns, and the rows' numbers.
+    /// rows were locked in the order of their keys if `lock`. Gives how many rows it updated, and
+    /// their numbers if these are not all; or, if wanted, what the plan returns and the number of
+    /// each.
     pub fn update(mut self, lock: bool, with_returning: bool) -> Result<String> {
         let sets: Vec<_> =
             self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -97,25 +105,31 @@ impl<'a> Writer<'a> {
         }
         let rows = if lock { self.locked("NO KEY UPDATE")? } else { self.rows_sql()? };
         let table = &self.plan.sql_table;
-        let update = format!(
-            "UPDATE {table} SET {} FROM fastbulk_rows WHERE {condition} RETURNING",
-            sets.join(", ")
-        );
-        let returning = if with_returning { self.plan.returning.join(", ") } else { String::new() };
-        Ok(if returning.is_empty() {
-            self.counted(&rows, &update)
-        } else {
-            format!("WITH {rows} {update} {returning}, {NUMBER}")
-        })
+        let update =
+            format!("UPDATE {table} SET {} FROM fastbulk_rows WHERE {condition}", sets.join(", "));
+        Ok(self.numbered(&rows, &update, with_returning))
     }
 
-    /// `DELETE FROM t USING fastbulk_rows WHERE ...`; gives [`counted`] numbers of rows.
+    /// `DELETE FROM t USING fastbulk_rows WHERE ...`; gives what an update does.
     pub fn delete(mut self) -> Result<String> {
         let condition = self.expected_row()?;
         let rows = self.locked("UPDATE")?;
         let table = &self.plan.sql_table;
-        let delete = format!("DELETE FROM {table} USING fastbulk_rows WHERE {condition} RETURNING");
-        Ok(self.counted(&rows, &delete))
+        let delete = format!("DELETE FROM {table} USING fastbulk_rows WHERE {condition}");
+        Ok(self.numbered(&rows, &delete, true))
+    }
+
+    /// Locks the rows that are there in the order of their keys; gives the numbers of those that
+    /// find them.
+    pub fn lock(mut self) -> Result<String> {
+        let rows = self.locked("NO KEY UPDATE")?;
+        Ok(format!("WITH {rows} SELECT fastbulk_row FROM fastbulk_rows"))
+    }
+
+    /// Gives what the rows have for one column.
+    pub fn alone(mut self, column: usize) -> Result<String> {
+        self.values.insert(column);
+        Ok(format!("WITH {} SELECT * FROM fastbulk_rows", self.rows_sql()?))
     }
 
     /// Gives (number, the number of the first row with its key, its place among these, whether the
@@ -179,7 +193,7 @@ impl<'a> Writer<'a> {
         let keys = self.keys();
         let clause = self.on_conflict(conflict, meeting)?;
         let same: Vec<_> = (self.plan.key().enumerate())
-            .map(|(i, (c, _))| format!("written.key{i} = {}", cell(c)))
+            .map(|(i, (c, _))| self.equal(c, &format!("written.key{i}"), &cell(c)))
             .collect();
         let returned: Vec<_> = (self.plan.key())
             .map(|(_, key)| format!("{}.{}", self.plan.sql_table, key.sql_name))
@@ -226,9 +240,8 @@ impl<'a> Writer<'a> {
         Ok(sql)
     }
 
-    /// The same for the one row, whose values stand in the text. Without RETURNING, an UPDATE or
-    /// DELETE tells by its count; an upsert gives the primary key as text, whether the row is new,
-    /// and what the plan returns.
+    /// A statement of one row, whose values stand in the text. It gives what the plan returns; an
+    /// upsert also the primary key as text, and whether the row is new.
     pub fn row(mut self) -> Result<String> {
         let table = &self.plan.sql_table;
         let returning = self.plan.returning.join(", ");
@@ -266,8 +279,11 @@ impl<'a> Writer<'a> {
                 Ok(sql)
             }
             (Verb::Delete, _) => {
-                let condition = self.expected_row()?;
-                Ok(format!("DELETE FROM {table} WHERE {condition}"))
+                let mut sql = format!("DELETE FROM {table} WHERE {}", self.expected_row()?);
+                if !returning.is_empty() {
+                    let _ = write!(sql, " RETURNING {returning}");
+                }
+                Ok(sql)
             }
         }
     }
@@ -289,6 +305,11 @@ impl<'a> Writer<'a> {
     /// Whether the row gives all of its key.
     pub fn has_key(&self, row: usize) -> bool {
         self.plan.key().all(|(column, _)| self.slice.columns[column].is_given(row))
+    }
+
+    /// Whether there is a NULL in its key.
+    pub fn has_null(&self, row: usize) -> bool {
+        self.plan.key().any(|(column, _)| self.slice.columns[column].is_null(row))
     }
 
     /// Whether one INSERT..ON CONFLICT can say what all rows that are there become: it knows of a
@@ -413,12 +434,20 @@ impl<'a> Writer<'a> {
     fn same_key(&mut self) -> Result<String> {
         let mut parts = Vec::new();
         for (column, _) in self.plan.key() {
-            parts.push(format!("{} = {}", self.there(column), self.value(column)?));
+            let value = self.value(column)?;
+            parts.push(self.equal(column, &self.there(column), &value));
         }
         if let Some(condition) = self.plan.conflict.as_ref().and_then(|c| c.key_where.as_ref()) {
             parts.push(format!("({condition})"));
         }
         Ok(parts.join(" AND "))
+    }
+
+    /// That two values of a key are equal, NULLs among them where rows have such keys.
+    fn equal(&self, column: usize, one: &str, other: &str) -> String {
+        let series = &self.slice.columns.get(column);
+        let has_null = series.is_some_and(|s| self.rows.iter().any(|&row| s.is_null(row)));
+        format!("{one} {} {other}", if has_null { "IS NOT DISTINCT FROM" } else { "=" })
     }
 
     /// That the row would be another afterwards.
@@ -481,7 +510,10 @@ impl<'a> Writer<'a> {
             let value = match (share, self.default(column)?) {
                 (Share::All, _) => self.value(column)?,
                 (Share::None, Some(default)) => default,
-                (Share::None, None) => continue,
+                (Share::None, None) => match self.generated(column) {
+                    Some(generated) => generated,
+                    None => continue,
+                },
                 (Share::Some, default) => {
                     let own = self.targets.get(column).and_then(Option::as_ref);
                     let own = own.and_then(|target| target.default.clone());
@@ -517,6 +549,16 @@ impl<'a> Writer<'a> {
             }
             _ => None,
         })
+    }
+
+    /// The column's generated value, which is made in the order of the input.
+    fn generated(&mut self, column: usize) -> Option<String> {
+        let target = self.targets.get(column)?.as_ref()?;
+        if !target.is_counted {
+            return None;
+        }
+        self.generated.insert(column);
+        Some(format!("fastbulk_rows.fastbulk_generated_{column}"))
     }
 
     fn on_conflict(&mut self, conflict: &Conflict, meeting: Meeting) -> Result<String> {
@@ -680,11 +722,15 @@ impl<'a> Writer<'a> {
         column.role == Role::Key && is_cast(column)
     }
 
-    /// `fastbulk_rows.fastbulk_0, ...`: the key of the rows.
+    /// `fastbulk_rows.fastbulk_0, ...`: the key of the rows, by which they are sorted.
     fn keys(&mut self) -> String {
-        let keys: Vec<_> = self.plan.key().map(|(column, _)| column).collect();
-        self.values.extend(&keys);
-        keys.into_iter().map(cell).collect::<Vec<_>>().join(", ")
+        let columns: Vec<_> = self.plan.key().map(|(column, _)| column).collect();
+        self.values.extend(&columns);
+        let key = |column: usize| match self.targets.get(column) {
+            Some(Some(target)) if target.is_bytewise => format!("{} COLLATE \"C\"", cell(column)),
+            _ => cell(column),
+        };
+        columns.into_iter().map(key).collect::<Vec<_>>().join(", ")
     }
 
     /// `fastbulk_rows (...) AS MATERIALIZED (SELECT ...)`
@@ -702,7 +748,9 @@ impl<'a> Writer<'a> {
     fn locked(&mut self, strength: &str) -> Result<String> {
         let keys = self.keys();
         let same: Vec<_> = (self.plan.key())
-            .map(|(column, key)| format!("there.{} = {}", key.sql_name, cell(column)))
+            .map(|(column, key)| {
+                self.equal(column, &format!("there.{}", key.sql_name), &cell(column))
+            })
             .collect();
         Ok(format!(
             "fastbulk_rows AS MATERIALIZED (SELECT fastbulk_rows.* FROM {rows} \
@@ -716,6 +764,7 @@ impl<'a> Writer<'a> {
     fn row_columns(&self) -> String {
         let mut names: Vec<_> = self.values.iter().map(|c| format!("fastbulk_{c}")).collect();
         names.extend(self.masks.iter().map(|c| format!("fastbulk_given_{c}")));
+        names.extend(self.generated.iter().map(|c| format!("fastbulk_generated_{c}")));
         names.push("fastbulk_row".to_owned());
         names.join(", ")
     }
@@ -747,6 +796,12 @@ impl<'a> Writer<'a> {
             write_given(&self.slice.columns[column], self.rows.iter().copied(), &mut arrays);
             arrays.push_str("'::bool[], ");
         }
+        for &column in &self.generated {
+            like.push_str("NULL, ");
+            let target = self.targets[column].as_ref();
+            let default = target.and_then(|target| target.default.as_deref());
+            let _ = write!(expressions, "{}, ", default.unwrap_or("NULL"));
+        }
         arrays.push_str("'{");
         for (position, row) in self.rows.iter().enumerate() {
             let _ = write!(arrays, "{}{row}", if position > 0 { "," } else { "" });
@@ -776,11 +831,17 @@ impl<'a> Writer<'a> {
         main.value_sql(&value)
     }
 
-    /// How many rows a statement returned, and which ones if these are not all.
-    fn counted(&self, rows: &str, returning: &str) -> String {
+    /// What a statement returns, with the number of each row; or how many these are, and which ones
+    /// if they are not all.
+    fn numbered(&self, rows: &str, statement: &str, with_returning: bool) -> String {
+        if with_returning && !self.plan.returning.is_empty() {
+            let returning = self.plan.returning.join(", ");
+            return format!("WITH {rows} {statement} RETURNING {returning}, {NUMBER}");
+        }
         format!(
-            "WITH {rows}, written AS ({returning} {NUMBER}) SELECT count(*), CASE WHEN count(*) < \
-             {} THEN coalesce(string_agg(fastbulk_row::text, ','), '') END FROM written",
+            "WITH {rows}, written AS ({statement} RETURNING {NUMBER}) \
+             SELECT count(*), CASE WHEN count(*) < {} \
+             THEN coalesce(string_agg(fastbulk_row::text, ','), '') END FROM written",
             self.rows.len()
         )
     }

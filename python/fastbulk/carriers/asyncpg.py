@@ -52,11 +52,15 @@ class _Driver:
         cursor: Any,
         statements: Sequence[str],
         begin: postgresql.Texts = (),
+        end: str = "",
         columns: str = "",
     ) -> list[postgresql.Answer]:
         for text in begin or _begin(cursor):
             cursor.execute(text)
-        return [_wait(cursor, _send(cursor._connection, sql)) for sql in statements]
+        answers = [_wait(cursor, _send(cursor._connection, sql)) for sql in statements]
+        if end:
+            cursor.execute(end)
+        return answers
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         for text in _begin(cursor):
@@ -136,6 +140,9 @@ def _unquoted(name: str) -> str:
 
 
 _DRIVER = _Driver()
+
+#: ``keyed`` undoes by itself what it did.
+UNDOES_ITSELF = True
 
 
 def facts(connection: Connection) -> dict[str, str]:

@@ -45,6 +45,7 @@ class _Driver:
         cursor: Any,
         statements: Sequence[str],
         begin: postgresql.Texts = (),
+        end: str = "",
         columns: str = "",
     ) -> list[postgresql.Answer]:
         for text in begin:
@@ -53,6 +54,8 @@ class _Driver:
         for sql in statements:
             cursor.execute(sql)
             answers.append(postgresql.Answer.of(cursor))
+        if end:
+            cursor.execute(end)
         return answers
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
@@ -80,6 +83,9 @@ def _to_its_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 _DRIVER = _Driver()
+
+#: ``keyed`` undoes by itself what it did.
+UNDOES_ITSELF = True
 
 
 def facts(connection: Connection) -> dict[str, str]:

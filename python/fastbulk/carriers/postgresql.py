@@ -72,7 +72,12 @@ class Driver(Protocol):
         """
 
     def execute_each(
-        self, cursor: Any, statements: Sequence[str], begin: Texts = (), columns: str = ""
+        self,
+        cursor: Any,
+        statements: Sequence[str],
+        begin: Texts = (),
+        end: str = "",
+        columns: str = "",
     ) -> list[Answer]:
         """The same for several statements; gives the answer of each."""
 
@@ -816,8 +821,13 @@ def explain(
     part: Rows,
     frame: Frame,
     run: Callable[[int, int], Any],
+    alone: Callable[[int, int], str] | None = None,
 ) -> None:
-    """Says of the driver's error which row and column it is about."""
+    """Says of the driver's error which row and column it is about.
+
+    ``run(start, stop)`` sends some of the rows again, ``alone(row, column)`` is a statement that
+    takes one value of a row.
+    """
     if error.connection_invalidated:
         return
     row: int | None = None
@@ -836,7 +846,7 @@ def explain(
             if row is None:
                 row = _row(error, connection, frame, run, len(part))
             if not positions and (_of(error, "sqlstate") or "").startswith(_OF_VALUES):
-                positions = _refused_alone(error, connection, plan, part, row, frame)
+                positions = _refused_alone(error, connection, plan, part, row, frame, alone)
             simple(connection, *frame.again)
     keys = tuple(columns[i].key or columns[i].name for i in positions)
     values = () if row is None else tuple(part.value(row, i) for i in positions)
@@ -860,6 +870,7 @@ def _refused_alone(
     part: Rows,
     row: int,
     frame: Frame,
+    alone: Callable[[int, int], str] | None,
 ) -> list[int]:
     """The columns whose value of that row is refused so even without the others: values get their
     columns' types before anything else looks at the row.
@@ -869,8 +880,11 @@ def _refused_alone(
     for column in range(len(plan.native.columns)):
         if one.value(position, column) is None:
             continue
-        sql = _native.postgres_values(plan.native, one, position, position + 1, only=column)
         simple(connection, *frame.again)
+        if alone is None:
+            sql = _native.postgres_values(plan.native, one, position, position + 1, only=column)
+        else:
+            sql = alone(position, column)
         try:
             simple(connection, sql)
         except exc.DBAPIError as again:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import exc
 
@@ -31,7 +31,7 @@ from .postgresql import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 _ACTIONS = {"i": "inserted", "u": "updated", "n": "unchanged", "d": "duplicate"}
 
 _NO_UNIQUE_KEY = "42P10"
-#: What one order of the rows may meet and another not: unique and exclusion constraints.
+#: Unique and exclusion constraints, which one order of the rows meets and another does not.
 _IN_THIS_ORDER = {"23505", "23P01"}
+#: Foreign keys, which are checked when a statement ends.
+_AT_THE_END = "23503"
 
 #: Statements of rows that are one message.
 _TOGETHER = 500
@@ -110,6 +112,10 @@ def example_sql(plan: _native.Plan) -> str:
     return plain.example_sql(plan) if plan.verb == "insert" else _native.postgres_keyed_sql(plan)
 
 
+#: The first row with the key of a row, its place among these, and whether the key finds a row.
+_Looked: TypeAlias = "dict[int, tuple[int, int, bool]]"
+
+
 class _Sending(NamedTuple):
     """What was sent last."""
 
@@ -132,6 +138,8 @@ class _Work:
         self.frame = Frame.savepoint("fastbulk_keyed") if frame.begin != "BEGIN" else frame
         self.begun = False
         self.sending: _Sending | None = None
+        #: Of the columns that were returned.
+        self.type_codes: tuple[Any, ...] = ()
         #: Writes statements of which each has one row, and asks nothing of the catalog.
         self.row_writer = _native.PostgresKeyed(self.native, [])
 
@@ -160,7 +168,8 @@ class _Work:
 
     def again(self) -> None:
         """Undoes what was sent, to begin anew."""
-        simple(self.connection, *self.frame.again)
+        if self.begun:
+            simple(self.connection, *self.frame.again)
 
     def end(self, undo: bool) -> None:
         """Ends the work."""
@@ -174,7 +183,10 @@ class _Work:
         """What the database says of the table, under the lock that a write takes anyway."""
         table = self.native.sql_table
         lock = f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE"
-        sql = _CATALOG.format(literal=literal(table))
+        is_counted = _IS_COUNTED if self.native.verb == "upsert" else "false"
+        sql = _CATALOG.format(
+            literal=literal(table), is_counted=is_counted.format(literal=literal(table))
+        )
         begin = (*self.begin(), lock)
         rows = statement.run(
             self.connection,
@@ -224,16 +236,23 @@ class _Work:
         """Sends a statement per row in one message."""
         shown = f"{what} {self.native.sql_table} /* {len(rows)} rows */"
 
-        def run(start: int, stop: int) -> list[Answer]:
+        def run(start: int, stop: int, end: str = "") -> list[Answer]:
             statements = [self.row_writer.row(self.part, row) for row in rows[start:stop]]
             return statement.run(
                 self.connection,
                 shown,
-                lambda cursor: self.driver.execute_each(cursor, statements, self.begin(), columns),
+                lambda cursor: self.driver.execute_each(
+                    cursor, statements, self.begin(), end, columns
+                ),
             )
 
         self.sending = _Sending(rows, run, frame)
-        return run(0, len(rows))
+        if self.begun or len(rows) > 1:
+            return run(0, len(rows))
+        # What one row does is done or refused: it is never undone.
+        answers = run(0, 1, frame.end)
+        self.begun = False
+        return answers
 
     def explain(self, error: exc.DBAPIError) -> None:
         """Says of an error which row and column it is about."""
@@ -244,22 +263,54 @@ class _Work:
             ) from error
         if self.sending is not None:
             rows, run, frame = self.sending
-            explain(error, self.connection, self.plan, _Picked(self.part, rows), frame, run)
+            picked = _Picked(self.part, rows)
+            explain(error, self.connection, self.plan, picked, frame, run, self.alone)
+
+    def alone(self, row: int, column: int) -> str:
+        """A statement that takes one value."""
+        return self.writer.alone(self.part, row, column)
 
     @cached_property
     def returned(self) -> str:
         """A query with the columns of the returned rows, and of their numbers."""
         return f"SELECT {self.native.returning}, 0::int4 FROM {self.native.sql_table}"
 
-    def counted(self, answer: Answer, rows: list[int]) -> set[int]:
-        """The rows that a statement counted."""
-        ((_, numbers),) = answer.rows
-        return set(rows) if numbers is None else _numbers(numbers)
+    def numbered(
+        self, write: Callable[[list[int]], str], rows: list[int], what: str
+    ) -> dict[int, Any]:
+        """Sends a statement of these rows; gives what it returned of those that it found."""
+        if self.native.returning:
+            return self.returned_by(self.send(write, rows, what, self.returned))
+        return dict.fromkeys(self.counted(write, rows, what))
 
-    def look(self, rows: list[int]) -> dict[int, tuple[int, int, bool]]:
-        """The rows that come second or later with their key, or whose key finds nothing: the first
-        row with the key, the place among these, and whether the key finds a row.
-        """
+    def returned_by(self, answer: Answer) -> dict[int, Any]:
+        """What a statement returned, by the numbers of the rows."""
+        self.type_codes = answer.type_codes
+        return {row[-1]: row[:-1] for row in answer.rows}
+
+    def counted(
+        self, write: Callable[[list[int]], str], rows: list[int], what: str
+    ) -> Iterable[int]:
+        """Sends a statement of these rows; gives those that it found."""
+        ((_, numbers),) = self.send(write, rows, what, _COUNTED).rows
+        if numbers is None:
+            return rows
+        return map(int, numbers.split(",")) if numbers else ()
+
+    def each(self, rows: list[int], what: str) -> dict[int, Any]:
+        """Sends a statement per row; gives what is returned of those that were found."""
+        returning = self.native.returning
+        columns = returning and f"SELECT {returning} FROM {self.native.sql_table}"
+        answers = self.send_each(rows, what, columns)
+        self.type_codes = answers[0].type_codes
+        return {
+            row: answer.rows[0] if answer.rows else None
+            for row, answer in zip(rows, answers, strict=True)
+            if answer.rowcount > 0
+        }
+
+    def look(self, rows: list[int]) -> _Looked:
+        """The rows that come second or later with their key, or whose key finds nothing."""
         write = partial(self.writer.look, self.part)
         answer = self.send(write, rows, "SELECT", "SELECT 0::int4, 0::int4, 0::int8, false")
         return {number: (first, place, found) for number, first, place, found in answer.rows}
@@ -269,20 +320,18 @@ class _Work:
         write = partial(self.writer.read_back, self.part)
         return self.send(write, rows, "SELECT", self.returned)
 
-    def leave_out(self, done: Done, rows: list[int]) -> None:
+    def leave_out(self, done: Done, rows: list[int], looked: _Looked | None = None) -> None:
         """Notes rows that were not found, and those that are not as the condition has them."""
         if not self.native.has_condition:
             done.missing = rows
             return
-        looked = self.look(rows)
+        looked = self.look(rows) if looked is None else looked
         for row in rows:
             is_there = row not in looked or looked[row][2]
             (done.unmatched if is_there else done.missing).append(row)
 
 
 class _Update(_Work):
-    type_codes: tuple[Any, ...] = ()
-
     def run(self, rows: list[int]) -> Done:
         asking = self.row_writer.asking(self.part, rows)
         done = Done()
@@ -297,7 +346,7 @@ class _Update(_Work):
             self.leave_out(done, unfound)
         if self.native.returning and not done.missing:
             if done.idle:
-                found |= {row[-1]: row[:-1] for row in self.read_back(done.idle).rows}
+                found |= self.returned_by(self.read_back(done.idle))
             returned = [found[row] for row in sorted(found)]
             done.sent = Sent(len(returned), returned, self.type_codes)
         return done
@@ -308,27 +357,15 @@ class _Update(_Work):
         """
         order = self.row_writer.in_order(self.part, rows) if len(rows) <= SMALL else None
         try:
-            return self.together(rows) if order is None else self.each(order)
+            return self.together(rows) if order is None else self.each(order, "UPDATE")
         except exc.IntegrityError as error:
-            if order == rows or _sqlstate(error) not in _IN_THIS_ORDER:
+            if order == rows or _sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}:
                 raise
         self.again()
-        found = self.each(rows)
+        found = self.each(rows, "UPDATE")
         if self.native.returning:
-            found = {row[-1]: row[:-1] for row in self.read_back(sorted(found)).rows}
+            found = self.returned_by(self.read_back(sorted(found)))
         return found
-
-    def each(self, rows: list[int]) -> dict[int, Any]:
-        """Updates row by row; gives what is returned of those that were found."""
-        returning = self.native.returning
-        columns = returning and f"SELECT {returning} FROM {self.native.sql_table}"
-        answers = self.send_each(rows, "UPDATE", columns)
-        self.type_codes = answers[0].type_codes
-        return {
-            row: answer.rows[0] if answer.rows else None
-            for row, answer in zip(rows, answers, strict=True)
-            if answer.rowcount > 0
-        }
 
     def together(self, rows: list[int]) -> dict[int, Any]:
         """Updates all rows by one statement, as far as their keys differ."""
@@ -345,36 +382,48 @@ class _Update(_Work):
         for place, some in groupby(turn, key=lambda row: places.get(row, 1)):
             found |= self.update(list(some), lock=place == 1)
         if self.native.returning:
-            found |= {row[-1]: row[:-1] for row in self.read_back(sorted(found)).rows}
+            found |= self.returned_by(self.read_back(sorted(found)))
         return found
 
     def update(self, rows: list[int], lock: bool = True) -> dict[int, Any]:
-        with_returning = bool(self.native.returning)
-        write = partial(self.writer.update, self.part, lock=lock, with_returning=with_returning)
-        answer = self.send(write, rows, "UPDATE", self.returned if with_returning else _COUNTED)
-        if not with_returning:
-            return dict.fromkeys(self.counted(answer, rows))
-        self.type_codes = answer.type_codes
-        return {row[-1]: row[:-1] for row in answer.rows}
+        write = partial(self.writer.update, self.part, lock=lock, with_returning=True)
+        return self.numbered(write, rows, "UPDATE")
 
 
 class _Delete(_Work):
     def run(self, rows: list[int]) -> Done:
         if not rows:
             return Done()
-        if len(rows) <= SMALL and (order := self.row_writer.in_order(self.part, rows)):
-            answers = self.send_each(order, "DELETE FROM")
-            found = {row for row, a in zip(order, answers, strict=True) if a.rowcount > 0}
-        else:
-            write = partial(self.writer.delete, self.part)
-            found = self.counted(self.send(write, rows, "DELETE FROM", _COUNTED), rows)
+        found = self.in_any_order(rows)
         done = Done(rowcount=len(found))
         if len(found) < len(rows):
-            looked = self.look(rows)
-            # Of several rows with a key the first one deletes.
-            found = {looked[row][0] if row in looked else row for row in found}
-            self.leave_out(done, [row for row in rows if row not in found])
+            self.leave_others_out(done, found, rows)
+        if self.native.returning:
+            done.sent = Sent(len(found), [found[row] for row in sorted(found)], self.type_codes)
         return done
+
+    def in_any_order(self, rows: list[int]) -> dict[int, Any]:
+        """Deletes the rows; gives what is returned of those that were found."""
+        if len(rows) <= SMALL and (order := self.row_writer.in_order(self.part, rows)):
+            try:
+                return self.each(order, "DELETE FROM")
+            except exc.IntegrityError as error:
+                if _sqlstate(error) != _AT_THE_END or len(rows) == 1:
+                    raise
+            self.again()
+        return self.numbered(partial(self.writer.delete, self.part), rows, "DELETE FROM")
+
+    def leave_others_out(self, done: Done, found: dict[int, Any], rows: list[int]) -> None:
+        """Notes rows that were not deleted; of several with one key the first one was."""
+        if len(rows) == 1:
+            self.leave_out(done, rows)
+            return
+        looked = self.look(rows)
+        firsts = {row: first for row, (first, _, _) in looked.items()}
+        for row in [row for row in found if firsts.get(row, row) != row]:
+            found[firsts[row]] = found.pop(row)
+        others = [row for row in rows if firsts.get(row, row) not in found]
+        self.leave_out(done, others, looked)
 
 
 class _Upsert(_Work):
@@ -389,18 +438,21 @@ class _Upsert(_Work):
         """Upserts in the order of the keys or, where a row needs what one before it does, in that
         of the input.
         """
-        order = self.row_writer.in_order(self.part, rows) if len(rows) <= SMALL else None
+        few = len(rows) <= SMALL and not self.plan.probe_first
+        order = self.row_writer.in_order(self.part, rows) if few else None
         try:
-            return (order and self.each(order)) or self.together(rows)
-        except exc.IntegrityError as error:
-            if order == rows or _sqlstate(error) not in _IN_THIS_ORDER:
+            return (order and self.row_by_row(order)) or self.together(rows)
+        except (exc.IntegrityError, _KeysChangedError) as error:
+            if isinstance(error, exc.IntegrityError) and (
+                order == rows or _sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}
+            ):
                 raise
             self.again()
-            if done := self.each(rows):
+            if done := self.row_by_row(rows):
                 return done
             raise
 
-    def each(self, rows: list[int]) -> Done | None:
+    def row_by_row(self, rows: list[int]) -> Done | None:
         """Upserts row by row; None if the rows have to go together, and nothing is done."""
         returning = self.native.returning
         columns = "SELECT ''::text, false" + (returning and f", {returning}")
@@ -425,36 +477,31 @@ class _Upsert(_Work):
         return done
 
     def together(self, rows: list[int]) -> Done:
-        with_keys, new = self.writer.with_keys(self.part, rows)
-        if with_keys:
-            uncovered = self.uncovered(with_keys)
-            new = sorted({*new, *uncovered})
-            with_keys = [row for row in with_keys if row not in uncovered]
+        plain, nulls, new = self.writer.by_key(self.part, rows)
+        uncovered = self.uncovered(plain)
+        plain = [row for row in plain if row not in uncovered]
         done = Done(actions=[_ACTIONS["d"]] * len(self.part))
         returned: dict[int, Any] = {}
-        type_codes: tuple[Any, ...] = ()
-        if with_keys:
-            for row, letter in zip(with_keys, self.letters(with_keys), strict=True):
+        for some in filter(None, (plain, nulls)):
+            for row, letter in zip(some, self.letters(some), strict=True):
                 done.actions[row] = _ACTIONS[letter]
             if self.native.returning:
-                answer = self.read_back(with_keys)
-                type_codes = answer.type_codes
-                returned |= {row[-1]: row[:-1] for row in answer.rows}
-        if new:
+                returned |= self.returned_by(self.read_back(some))
+        if new := sorted({*new, *uncovered}):
             answer = self.insert(new)
-            type_codes = type_codes or answer.type_codes
             for row in new:
                 done.actions[row] = _ACTIONS["i"]
             if self.native.returning:
+                self.type_codes = answer.type_codes
                 returned |= dict(zip(new, answer.rows, strict=True))
         if self.native.returning:
             self.check(len(rows), len(returned))
-            done.sent = Sent(len(rows), [returned[row] for row in rows], type_codes)
+            done.sent = Sent(len(rows), [returned[row] for row in rows], self.type_codes)
         return done
 
     def uncovered(self, rows: list[int]) -> set[int]:
         """The rows that are not in the partial index of the key, so that none can be there."""
-        if self.writer.uncovered(self.part, rows[:1]) is None:
+        if not rows or self.writer.uncovered(self.part, rows[:1]) is None:
             return set()
         write = lambda some: self.writer.uncovered(self.part, some) or ""  # noqa: E731
         answer = self.send(write, rows, "SELECT", "SELECT 0::int4")
@@ -472,15 +519,45 @@ class _Upsert(_Work):
 
     def letters(self, rows: list[int]) -> str:
         """Upserts rows that have keys; gives a letter for each."""
+        if self.plan.probe_first:
+            return self.probed(rows)
+        return self.written(rows)
+
+    def probed(self, rows: list[int]) -> str:
+        """The same, with nothing inserted of rows that are there."""
+        numbers = self.send(partial(self.writer.lock, self.part), rows, "SELECT", "SELECT 0::int4")
+        there = {row for (row,) in numbers.rows}
+        left_out = self.left_out(rows)
+        new = [row for row in rows if row not in there | left_out]
+        letters = dict(zip(new, self.written(new), strict=True)) if new else {}
+        asking = self.writer.asking(self.part, sorted(there - left_out))
+        letters |= dict.fromkeys(there, "n")
+        letters |= dict.fromkeys(self.update(asking), "u")
+        letters |= dict.fromkeys(left_out, "d")
+        return "".join(letters[row] for row in rows)
+
+    def left_out(self, rows: list[int]) -> set[int]:
+        """The rows that don't count, because others with their keys do."""
+        by_key: dict[int, list[int]] = {}
+        for row, (first, place, _) in sorted(self.look(rows).items()):
+            if place > 1:
+                by_key.setdefault(first, [first]).append(row)
+        if by_key and self.native.duplicates == "error":
+            raise _same_key(*min(by_key.values(), key=lambda same: same[1])[:2])
+        counts = -1 if self.native.duplicates == "last" else 0
+        return {row for same in by_key.values() for row in same if row != same[counts]}
+
+    def written(self, rows: list[int]) -> str:
+        """The same by one INSERT, and one UPDATE if need be."""
         reads_xmax = self.catalog.is_table
         _, meeting = self.writer.upsert(self.part, rows, reads_xmax)
         write = lambda some: self.writer.upsert(self.part, some, reads_xmax)[0]  # noqa: E731
         ((given, written),) = self.send(write, rows, "INSERT INTO", _COUNTED).rows
         letters = str(given)
         if "d" in letters and self.native.duplicates == "error":
-            raise self.same_key(rows)
+            self.left_out(rows)
         if letters.count("i") + letters.count("u") != int(written):
-            raise exc.InvalidRequestError(
+            raise _KeysChangedError(
                 "INSERT..RETURNING gave back other keys than were sent: a trigger may have changed "
                 "some, so the rows can't be matched"
             )
@@ -497,16 +574,7 @@ class _Upsert(_Work):
         if not rows:
             return set()
         write = partial(self.writer.update, self.part, lock=False, with_returning=False)
-        return self.counted(self.send(write, rows, "UPDATE", _COUNTED), rows)
-
-    def same_key(self, rows: list[int]) -> exc.InvalidRequestError:
-        looked = self.look(rows)
-        second = min(row for row, (_, place, _) in looked.items() if place > 1)
-        first = looked[second][0]
-        return exc.InvalidRequestError(
-            f"rows {first} and {second} have the same key; "
-            "duplicates='first' or 'last' says which of them counts"
-        )
+        return set(self.counted(write, rows, "UPDATE"))
 
     def check(self, sent: int, returned: int) -> None:
         if sent != returned:
@@ -541,12 +609,18 @@ class _Picked:
 _WORK: dict[str, type[_Work]] = {"update": _Update, "upsert": _Upsert, "delete": _Delete}
 
 
+class _KeysChangedError(exc.InvalidRequestError):
+    """Rows came back that can't be told from each other."""
+
+
 class Target(NamedTuple):
     """A column of the table, as native code wants to know it (``src/postgres/keyed_sql.rs``)."""
 
     own_type: str
     full_type: str
     default: str | None
+    is_counted: bool
+    is_bytewise: bool
 
 
 @dataclass(frozen=True)
@@ -561,19 +635,34 @@ SELECT a.attname, format('%I.%I', n.nspname, t.typname), format_type(a.atttypid,
   CASE WHEN a.attidentity <> ''
        THEN format('nextval(%L)', pg_get_serial_sequence({literal}, a.attname))
        WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), t.typdefault) END,
+  {is_counted}, coalesce(t.typname IN ('text', 'varchar') AND l.collisdeterministic, false),
   c.relkind::text
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE c.oid = {literal}::regclass"""
+
+#: A trigger may ask for the last value of the sequence.
+_IS_COUNTED = """\
+a.attidentity <> 'a'
+  AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)
+  AND coalesce(has_sequence_privilege(
+    CASE WHEN a.attidentity = 'd' THEN pg_get_serial_sequence({literal}, a.attname)
+         ELSE replace(substring(pg_get_expr(d.adbin, d.adrelid)
+                                FROM $$^nextval\\('((?:[^']|'')+)'::regclass\\)$$), $$''$$, $$'$$)
+    END, 'USAGE'), false)"""
+
+
+def _same_key(first: int, second: int) -> exc.InvalidRequestError:
+    return exc.InvalidRequestError(
+        f"rows {first} and {second} have the same key; "
+        "duplicates='first' or 'last' says which of them counts"
+    )
 
 
 def _sqlstate(error: exc.DBAPIError) -> str | None:
     code: str | None = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     return code
-
-
-def _numbers(text: str) -> set[int]:
-    return set(map(int, text.split(","))) if text else set()

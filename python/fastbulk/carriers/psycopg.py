@@ -48,15 +48,17 @@ class _Driver:
         cursor: Any,
         statements: Sequence[str],
         begin: postgresql.Texts = (),
+        end: str = "",
         columns: str = "",
     ) -> list[postgresql.Answer]:
-        cursor.execute("; ".join((*begin, *statements)), prepare=False)
+        sql = "; ".join(filter(None, (*begin, *statements, end)))
+        cursor.execute(sql, prepare=False)
         for _ in begin:
             cursor.nextset()
         answers = [_answer(cursor)]
         while cursor.nextset():
             answers.append(_answer(cursor))
-        return answers
+        return answers[: len(statements)]
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         with cursor.copy(sql) as copy:
@@ -87,6 +89,9 @@ def in_transaction(connection: Any) -> bool:
 
 
 _DRIVER = _Driver()
+
+#: ``keyed`` undoes by itself what it did.
+UNDOES_ITSELF = True
 
 
 def facts(connection: Connection) -> dict[str, str]:

@@ -45,6 +45,7 @@ class _Driver:
         cursor: Any,
         statements: Sequence[str],
         begin: postgresql.Texts = (),
+        end: str = "",
         columns: str = "",
     ) -> list[postgresql.Answer]:
         answers = []
@@ -52,6 +53,8 @@ class _Driver:
             cursor.execute("; ".join((*begin, sql)))
             answers.append(postgresql.Answer.of(cursor))
             begin = ()
+        if end:
+            cursor.execute(end)
         return answers
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
@@ -78,6 +81,9 @@ class _Pieces(io.RawIOBase):
 
 
 _DRIVER = _Driver()
+
+#: ``keyed`` undoes by itself what it did.
+UNDOES_ITSELF = True
 
 
 def facts(connection: Connection) -> dict[str, str]:

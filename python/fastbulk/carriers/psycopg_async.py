@@ -41,10 +41,12 @@ class _Driver:
         cursor: Any,
         statements: Sequence[str],
         begin: postgresql.Texts = (),
+        end: str = "",
         columns: str = "",
     ) -> list[postgresql.Answer]:
-        text = "; ".join((*begin, *statements))
-        return await_only(_execute(cursor._cursor, text))[len(begin) :]
+        text = "; ".join(filter(None, (*begin, *statements, end)))
+        answers = await_only(_execute(cursor._cursor, text))
+        return answers[len(begin) : len(begin) + len(statements)]
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         return await_only(_copy(cursor._cursor, sql, pieces))
@@ -77,6 +79,9 @@ async def _copy(cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
 
 
 _DRIVER = _Driver()
+
+#: ``keyed`` undoes by itself what it did.
+UNDOES_ITSELF = True
 
 facts = psycopg.facts
 adapt = psycopg.adapt

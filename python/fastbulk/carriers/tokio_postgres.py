@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NAME = "tokio-postgres"
 
 adapt = psycopg.adapt
+UNDOES_ITSELF = psycopg.UNDOES_ITSELF
 example_sql = psycopg.example_sql
 executemany = psycopg.executemany
 
@@ -315,12 +316,14 @@ class _Driver:
         cursor: Any,
         statements: Sequence[str],
         begin: postgresql.Texts = (),
+        end: str = "",
         columns: str = "",
     ) -> list[postgresql.Answer]:
-        answers = cursor.connection.execute("; ".join((*begin, *statements)), columns)
+        text = "; ".join(filter(None, (*begin, *statements, end)))
+        answers = cursor.connection.execute(text, columns)
         return [
             postgresql.Answer(count, rows, tuple(oid for _, oid in described))
-            for count, described, rows in answers[len(begin) :]
+            for count, described, rows in answers[len(begin) : len(begin) + len(statements)]
         ]
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:

@@ -309,7 +309,7 @@ class _Maker:
         if isinstance(where, Index):
             where = where.dialect_options[self.dialect.name].get("where")
         if where is not None:
-            key_where = self.render.expression(where)
+            key_where = self.render.expression(where, include_table=False)
             target += f" WHERE {key_where}"
         updates = [
             position

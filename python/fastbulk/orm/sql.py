@@ -39,8 +39,15 @@ class Renderer:
         """The column's name as SQL, quoted where needed."""
         return self._percents(self.dialect.identifier_preparer.quote(column.name))
 
-    def expression(self, element: ClauseElement) -> str:
+    def expression(self, element: ClauseElement, **compile_kwargs: Any) -> str:
         """A SQL expression with its values written into the text.
+
+        Parameters
+        ----------
+        element
+            The expression.
+        compile_kwargs
+            What else SQLAlchemy's compiler takes: ``include_table=False`` for bare names.
 
         Raises
         ------
@@ -50,7 +57,7 @@ class Renderer:
         return self.finish(
             element.compile(
                 dialect=self.dialect,
-                compile_kwargs={"literal_binds": True},
+                compile_kwargs={"literal_binds": True, **compile_kwargs},
                 **self.compile_arguments(),
             )
         )
