@@ -25,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     event,
     exc,
+    func,
     insert,
     inspect,
     select,
@@ -361,6 +362,7 @@ class Oracle:
         for engine in (self.ours, self.theirs):
             with Session(engine) as session, session.begin():
                 session.execute(insert(model), rows)
+                tell_sequence(session, model)
 
     def same(self, ours: Callable[[Any], Any], theirs: Callable[[Session], Any]) -> Any:
         """Does the one on fastbulk's side and the other on SQLAlchemy's, and compares what came
@@ -561,6 +563,17 @@ def create(session: Session, model: Any, rows: Sequence[dict[str, Any]]) -> None
     """Makes the tables in the transaction of the Session, with these rows."""
     model.metadata.create_all(session.connection())
     session.execute(insert(model), list(rows))
+    tell_sequence(session, model)
+
+
+def tell_sequence(session: Session, model: Any) -> None:
+    """Has PostgreSQL know of the keys that were given, as the others do."""
+    key = model.__table__.autoincrement_column
+    if session.get_bind().dialect.name != "postgresql" or key is None:
+        return
+    table = session.get_bind().dialect.identifier_preparer.format_table(model.__table__)
+    sequence = func.pg_get_serial_sequence(table, key.name)
+    session.execute(select(func.setval(sequence, func.max(key))).having(func.max(key) > 0))
 
 
 def stored(session: Session, *columns: Any) -> list[Any]:

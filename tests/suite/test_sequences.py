@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 import fastbulk
-from oracle import model
+from oracle import model, tell_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,6 +165,7 @@ class Run:
         self.objects: list[Any] = []
 
     def step(self, verb: str, rows: list[Any], *more: Any) -> None:
+        tell_sequence(self.session, self.Thing)
         before = {key: dict(row) for key, row in self.table.rows.items()}
         try:
             expected = getattr(self.table, verb)(rows, *more)

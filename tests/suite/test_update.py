@@ -165,7 +165,7 @@ class Color(enum.Enum):
 TYPES: dict[str, tuple[Any, list[Any]]] = {
     "Integer": (Integer, [1, -(2**31), 2**31 - 1]),
     "String": (String(50), ["a", "", "ä \\ ' \" % 😀"]),
-    "Float": (Float(53), [1.5, -0.0, 1e300]),
+    "Float": (Float(53), [1.5, 0.0, 1e300]),
     "Numeric": (Numeric(10, 2), [Decimal("1.25"), 7, Decimal("-99999999.99")]),
     "Boolean": (Boolean, [True, False, True]),
     "Date": (Date, [dt.date(2020, 1, 2), dt.date(1, 1, 1), dt.date(9999, 12, 31)]),
