@@ -243,6 +243,25 @@ impl Series {
     }
 }
 
+impl Series {
+    /// A series of these values, by their positions here; None is left out.
+    pub fn spread(&self, py: Python<'_>, kind: Kind, positions: &[Option<usize>]) -> Self {
+        let mut builder = SeriesBuilder::new(kind, positions.len());
+        for position in positions {
+            match position {
+                Some(position) if self.is_given(*position) => match &self.values {
+                    Values::Object(values) => {
+                        builder.push_object(values[*position].as_ref().map(|v| v.clone_ref(py)));
+                    }
+                    _ => builder.push(self.get(*position)),
+                },
+                _ => builder.push_absent(),
+            }
+        }
+        builder.finish()
+    }
+}
+
 /// Growing storage of one shape.
 #[derive(Debug)]
 pub enum Storage {
@@ -431,6 +450,14 @@ impl SeriesBuilder {
             self.storage.push(cell);
         }
         self.mark_valid(1);
+    }
+
+    /// A Python object, in a column of such.
+    pub fn push_object(&mut self, object: Option<Py<PyAny>>) {
+        if let Storage::Object(values) = &mut self.storage {
+            values.push(object);
+            self.mark_valid(1);
+        }
     }
 
     /// Takes the shape of the first value; what was pushed until now is blank.

@@ -1,13 +1,15 @@
 //! Batches of columns, as slices of the plan's columns.
 
+use std::sync::Arc;
+
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::{DataType, FieldRef};
+use arrow_schema::{DataType, Field, FieldRef};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::arrow::{Batch, Batches, Columns, Lane, dicts};
 use super::convert::{self, Refused};
-use super::objects::objects;
+use super::objects::{distinct, objects};
 use super::pairs::{How, how};
 use super::rows::RowReader;
 use super::source::read_rows;
@@ -175,12 +177,43 @@ impl ColumnReader {
                 series
                     .map_err(|(row, refused)| self.refused(py, column, field, array, row, refused))
             }
+            (How::AsObjects, Lane::Arrow(array)) if by_distinct(column, array) => {
+                self.of_distinct(py, plan, column, array, code)
+            }
             _ => {
-                let cells: Vec<_> =
-                    self.cells(py, field, lane, rows, column)?.into_iter().map(Some).collect();
+                let cells = self.cells(py, field, lane, rows, column)?;
                 self.of_objects(py, plan, column, &cells, code)
             }
         }
+    }
+
+    /// Python code sees each value of a dictionary once.
+    fn of_distinct(
+        &self,
+        py: Python<'_>,
+        plan: &Plan,
+        column: &Column,
+        array: &ArrayRef,
+        code: Code,
+    ) -> Result<Series> {
+        let (positions, values) = distinct(array)
+            .map_err(|refused| Error::Internal(format!("a dictionary can't be read: {refused}")))?;
+        let field = Arc::new(Field::new(&column.key, values.data_type().clone(), true));
+        let rows = values.len();
+        let series = self
+            .cells(py, &field, &Lane::Arrow(values), rows, column)
+            .and_then(|cells| self.of_objects(py, plan, column, &cells, code))
+            .map_err(|error| self.in_row_of(error, &positions))?;
+        Ok(series.spread(py, column.kind, &positions))
+    }
+
+    /// The error of a dictionary's value as that of the first row that has it.
+    fn in_row_of(&self, mut error: Error, positions: &[Option<usize>]) -> Error {
+        if let Error::Row(bad) = &mut error {
+            let value = Some(bad.row - self.rows);
+            bad.row = self.rows + positions.iter().position(|&given| given == value).unwrap_or(0);
+        }
+        error
     }
 
     fn cells<'py>(
@@ -190,10 +223,11 @@ impl ColumnReader {
         lane: &Lane,
         rows: usize,
         column: &Column,
-    ) -> Result<Vec<Bound<'py, PyAny>>> {
-        lane.objects(py, field, rows).map_err(|(row, error)| {
+    ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
+        let objects = lane.objects(py, field, rows).map_err(|(row, error)| {
             Refusal::raised(py, error).at(py, self.rows + row, &column.key, None)
-        })
+        })?;
+        Ok(objects.into_iter().map(Some).collect())
     }
 
     fn of_objects<'py>(
@@ -243,6 +277,13 @@ fn fills_nulls(column: &Column, array: &ArrayRef) -> bool {
         // To a JSON type None is a document.
         _ => column.kind == Kind::Json && !column.drop_none && nulls(),
     }
+}
+
+/// Whether its rows refer to values, and what becomes of one is the same in each.
+fn by_distinct(column: &Column, array: &ArrayRef) -> bool {
+    matches!(array.data_type(), DataType::Dictionary(..))
+        && !fills_nulls(column, array)
+        && (column.drop_none || array.logical_null_count() == 0)
 }
 
 /// A column without values: left out by the rows, or NULL.

@@ -394,9 +394,8 @@ fn push_slowly(
     builder: &mut SeriesBuilder,
 ) -> Result<(), Refusal> {
     let processed = process(plan, column, value)?;
-    if let Storage::Object(values) = &mut builder.storage {
-        values.push(Some(processed.unbind()));
-        builder.mark_valid(1);
+    if matches!(builder.storage, Storage::Object(_)) {
+        builder.push_object(Some(processed.unbind()));
         return Ok(());
     }
     push_native(plan, &processed, builder)

@@ -361,6 +361,39 @@ def test_processors_see_values_of_columns(oracle: WithTables) -> None:
     assert refused["columns"] == "Python code has to see values of 'name'"
 
 
+def test_processors_see_a_dictionarys_values_once(oracle: WithTables) -> None:
+    seen = []
+
+    class Noted(TypeDecorator[str]):
+        impl = String(20)
+        cache_ok = True
+
+        def process_bind_param(self, value: Any, dialect: Any) -> Any:
+            seen.append(value)
+            if value == "bad":
+                raise ValueError("no good")
+            return None if value == "nothing" else f"{value}!"
+
+    Thing = model(name=Column(Noted), number=Column(Integer))
+    databases = oracle(Thing)
+    names = pa.array([None, "b", "nothing", "a"] * 30).dictionary_encode()
+    table = pa.table({"name": names, "number": range(120)})
+    check(databases, Thing, table)
+    assert seen[:3] == ["b", "nothing", "a"]
+    assert len(seen) == 3 + 90  # SQLAlchemy asks for each row
+    # What no row has is not asked for; of what several have the first is told.
+    with Session(databases.ours) as session:
+        fastbulk.insert(session, Thing, table.slice(3, 1))
+        assert seen[-1] == "a"
+        bad = pa.array(["a", "b", "bad", "bad"]).dictionary_encode()
+        error = error_of(lambda: fastbulk.insert(session, Thing, pa.table({"name": bad})))
+        assert place(error) == (2, "name", "bad")
+        session.rollback()
+        # Where None is a value of the type's it is asked for.
+        fastbulk.insert(session, Thing, table, render_nulls=True)
+        assert None in seen
+
+
 def test_a_reader_may_use_the_session_that_is_given_its_rows(session: Session) -> None:
     Thing = model(number=Column(Integer))
     Thing.metadata.create_all(session.connection())
