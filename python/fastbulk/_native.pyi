@@ -1,6 +1,6 @@
 """The native half: plans in, rows out. Not public; `fastbulk`'s own modules are its only users."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, final
 
 Kind = Literal[
@@ -31,14 +31,16 @@ class ColumnError(Exception):
 
 @final
 class Columns:
-    """The rows of a call, by column. They can be read once."""
+    """The rows of a call, by column; iterated over, dicts. A reader's can be read once."""
 
     def __new__(cls, rows: object, length: int | None) -> Columns: ...
     @staticmethod
     def of_arrays(
         columns: Sequence[tuple[str, object, object | None, str | None]],
     ) -> Columns: ...
-    def dicts(self, rows: int) -> list[dict[str, Any]]: ...
+    def held(self) -> Columns: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
 
 @final
 class Column:

@@ -13,7 +13,6 @@ from . import errors
 from ._native import ColumnError, RowError, Source
 from .carriers import carrier_of, own, spread, sqlalchemy
 from .carriers.adapted import breathe
-from .columns import dicts
 from .orm.defaults import DefaultContext, uses_context
 from .orm.mapping import InsertPlan, Request, insert_plan, table_of, why_not_native
 from .result import Result, Timing
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Mapper
 
-    from ._native import Columns, Outcome
+    from ._native import Outcome
     from .progress import Report
     from .targets import Held
 
@@ -100,7 +99,7 @@ class Call:
                 foresee(self.held.connection, self.plan, notes)
         return self.road.taken(notes)
 
-    def insert(self, rows: Iterable[Any] | Columns, report: Report | None) -> Result:
+    def insert(self, rows: Iterable[Any], report: Report | None) -> Result:
         """Sends the rows and gives what came back.
 
         Raises
@@ -121,7 +120,7 @@ class Call:
         return result
 
     def _by_source(
-        self, plan: InsertPlan, rows: Iterable[Any] | Columns, report: Report | None
+        self, plan: InsertPlan, rows: Iterable[Any], report: Report | None
     ) -> tuple[Result, float, float, Road]:
         """The result, the seconds with the GIL held and how many of them overlapped with the
         database's work, and the road with what it met."""
@@ -133,9 +132,7 @@ class Call:
             source = Source(plan.native, rows, adapt=plan.adapt, context=context, **size)
         except ColumnError as error:
             raise errors.of_column(error, plan.table) from None
-        if source.as_objects:
-            names = ", ".join(map(repr, source.as_objects))
-            notes["columns"] = f"Python code has to see values of {names}"
+        note_objects(source, notes)
         try:
             outcomes = self._send(plan, source, notes, report)
         except RowError as error:
@@ -175,11 +172,11 @@ class Call:
             dialect, session, plan.returning, outcomes, self.execution_options
         )
 
-    def _by_sqlalchemy(self, rows: Iterable[Any] | Columns, report: Report | None) -> Result:
+    def _by_sqlalchemy(self, rows: Iterable[Any], report: Report | None) -> Result:
         with self.carrier.all_or_nothing(self.held.connection):
             try:
                 result = sqlalchemy.insert(
-                    self.held, self.mapper, self.request, self.execution_options, dicts(rows)
+                    self.held, self.mapper, self.request, self.execution_options, rows
                 )
             except RowError as error:
                 raise errors.of_row(error, self.held.connection, None) from error.args[4]
@@ -193,6 +190,13 @@ class Call:
             return nullcontext()
         undone: AbstractContextManager[None] = self.carrier.all_or_nothing(self.held.connection)
         return undone
+
+
+def note_objects(source: Source, notes: dict[str, str]) -> None:
+    """Notes which values of columns are made Python objects, if any."""
+    if source.as_objects:
+        names = ", ".join(map(repr, source.as_objects))
+        notes["columns"] = f"Python code has to see values of {names}"
 
 
 def why_not_own(

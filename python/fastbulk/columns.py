@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any, Protocol, TypeAlias
 
 from ._native import Columns
-
-#: Rows as dicts at a time, where no column may stay one.
-_DICTS = 10_000
 
 
 class ArrowStream(Protocol):
@@ -77,15 +74,6 @@ def length_of(rows: Any) -> int | None:
     if _is_arrow(rows) and hasattr(rows, "execute"):
         return None  # a relation of a database would run its query
     return len(rows) if isinstance(rows, Sized) else None
-
-
-def dicts(rows: Iterable[Any] | Columns) -> Iterator[Any]:
-    """The rows one by one, those in columns as dicts."""
-    if not isinstance(rows, Columns):
-        yield from rows
-        return
-    while some := rows.dicts(_DICTS):
-        yield from some
 
 
 def _is_arrow(values: Any) -> bool:

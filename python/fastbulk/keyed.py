@@ -7,15 +7,14 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from operator import eq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import exc, false, select
 from sqlalchemy.orm.exc import StaleDataError
 
 from . import errors
-from ._native import RowError, Source
-from .call import schemas
-from .columns import dicts
+from ._native import ColumnError, Columns, RowError, Source
+from .call import note_objects, schemas
 from .orm import synchronize
 from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
@@ -29,10 +28,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Mapper
 
-    from ._native import Column, Columns, Outcome, Slice
+    from ._native import Column, Outcome, Slice
     from .progress import Report
     from .roads import Road
     from .targets import Held
+
+#: Rows that may be read again.
+_Rows: TypeAlias = "list[Any] | Columns"
 
 #: How many rows an error lists.
 _LISTED = 10
@@ -88,7 +90,7 @@ class KeyedCall:
             )
         return cls(held, mapper, request, execution_options, carrier, road, plans)
 
-    def run(self, rows: Iterable[Any] | Columns, report: Report | None) -> Result:
+    def run(self, rows: Iterable[Any], report: Report | None) -> Result:
         """Sends the rows and gives what came back.
 
         Raises
@@ -101,14 +103,12 @@ class KeyedCall:
             A value is wrong, or the database refused a row.
         """
         begin = time.perf_counter()
-        try:
-            rows = self._in_list(rows)
-        except RowError as error:
-            raise errors.of_row(error, self.held.connection, None) from error.args[4]
+        rows = self._held(rows)
+        notes: dict[str, str] = {}
         sent: list[_Sent] = []
         with self._all_or_nothing(rows, report):
             for plan in self.plans:
-                sent += self._send(plan, rows, sent)
+                sent += self._send(plan, rows, sent, notes)
             if report is not None and rows:
                 report(len(rows), None)
         middle = time.perf_counter()
@@ -117,30 +117,36 @@ class KeyedCall:
         result = self._result(rows, sent)
         end = time.perf_counter()
         extract = sum(each.seconds for each in sent) + end - middle
-        result.road = self.road
+        result.road = self.road.taken(notes)
         result.timing = Timing(end - begin, extract, end - begin - extract)
         return result
 
-    def _in_list(self, rows: Iterable[Any] | Columns) -> list[Any]:
-        """The rows; bare keys as dicts, which native code reads itself."""
-        held = rows if isinstance(rows, list) else list(dicts(rows))
+    def _held(self, rows: Iterable[Any]) -> _Rows:
+        """The rows, which may be read again; bare keys as dicts, which native code reads itself."""
+        if isinstance(rows, Columns):
+            return rows.held()
+        held = rows if isinstance(rows, list) else list(rows)
         if self.request.verb != "delete" or len(self.mapper.primary_key) > 1:
             return held
         (name,) = primary_key_of(self.mapper)
         return [{name: row} if type(row) in _BARE else row for row in held]
 
-    def _all_or_nothing(
-        self, rows: list[Any], report: Report | None
-    ) -> AbstractContextManager[None]:
+    def _all_or_nothing(self, rows: _Rows, report: Report | None) -> AbstractContextManager[None]:
         undoes_itself = len(rows) < 2 or getattr(self.carrier, "UNDOES_ITSELF", False)
         if undoes_itself and len(self.plans) == 1 and report is None:
             return nullcontext()
         undone: AbstractContextManager[None] = self.carrier.all_or_nothing(self.held.connection)
         return undone
 
-    def _send(self, plan: KeyedPlan, rows: list[Any], before: list[_Sent]) -> Iterator[_Sent]:
+    def _send(
+        self, plan: KeyedPlan, rows: _Rows, before: list[_Sent], notes: dict[str, str]
+    ) -> Iterator[_Sent]:
         """Sends the rows to one of the tables, without those that the last one did not have."""
-        source = self._source(plan, rows)
+        try:
+            source = self._source(plan, rows)
+        except ColumnError as error:
+            raise errors.of_column(error, plan.table) from None
+        note_objects(source, notes)
         try:
             part = source.next_slice()
             if part is None:
@@ -154,7 +160,7 @@ class KeyedCall:
             raise _stale(plan, outcome)
         yield _Sent(outcome, frozenset(plan.changed_by(part)), source.seconds)
 
-    def _source(self, plan: KeyedPlan, rows: list[Any]) -> Source:
+    def _source(self, plan: KeyedPlan, rows: _Rows) -> Source:
         context = DefaultContext(self.held.connection)
         context.isinsert = self.request.verb == "upsert"
         context.isupdate = self.request.verb == "update"
@@ -193,7 +199,7 @@ class KeyedCall:
             f"{self.request.verb} finds each row by its key, which takes a value of {column.key!r}"
         )
 
-    def _result(self, rows: list[Any], sent: list[_Sent]) -> Result:
+    def _result(self, rows: _Rows, sent: list[_Sent]) -> Result:
         outcomes = [each.outcome for each in sent]
         several = len(self.plans) > 1 and self.request.returning
         result = self._read_back(rows) if several else self._rows(outcomes)
@@ -218,7 +224,7 @@ class KeyedCall:
         options = {"populate_existing": True, **self.execution_options}
         return Result.of_entities(dialect, session, returning, outcomes, options)
 
-    def _read_back(self, rows: list[Any]) -> Result:
+    def _read_back(self, rows: _Rows) -> Result:
         """What is to be returned of rows in several tables, by a query for each row."""
         target = self.held.session or self.held.connection
         options = {"populate_existing": True, **self.execution_options}
@@ -230,9 +236,11 @@ class KeyedCall:
             Result.of(target.execute(query, execution_options=options))
             for query in queries or [query.where(false())]
         ]
-        return Result.of(found[0].merge(*found[1:]))
+        types = [getattr(entity, "type", None) for entity in self.request.returning]
+        dialect = self.held.connection.dialect
+        return Result.of(found[0].merge(*found[1:]), dialect, types)
 
-    def _synchronize(self, rows: list[Any], sent: list[_Sent]) -> None:
+    def _synchronize(self, rows: _Rows, sent: list[_Sent]) -> None:
         session = self.held.session
         if session is None or not sent or not session.identity_map:
             return
@@ -249,7 +257,7 @@ class KeyedCall:
             keys = [key for row, (key, _) in enumerate(self._by_key(rows)) if row not in left]
             synchronize.delete(session, self.mapper, keys, self.held.connection)
 
-    def _by_key(self, rows: list[Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    def _by_key(self, rows: _Rows) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """The rows with their primary keys."""
         names = primary_key_of(self.mapper)
         adapt = self.plans[0].adapt_whole

@@ -7,7 +7,7 @@ use arrow_array::types::ByteViewType;
 use arrow_array::{Array, ArrayRef, GenericByteViewArray, RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use arrow_select::concat::concat;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use pyo3_arrow::input::AnyRecordBatch;
@@ -73,6 +73,7 @@ fn bytes_of_views<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>) -> 
 }
 
 /// Some rows, by column.
+#[derive(Clone)]
 pub struct Batch {
     /// The index, in the whole input, of the first row here.
     pub first_row: usize,
@@ -212,7 +213,7 @@ impl Batches {
     }
 }
 
-/// The rows of a call, by column. They can be read once.
+/// The rows of a call, by column. A reader's can be read once.
 #[pyclass(frozen, module = "fastbulk._native")]
 pub struct Columns {
     batches: Mutex<Option<Batches>>,
@@ -245,31 +246,74 @@ impl Columns {
         Ok(Self { batches: Mutex::new(Some(batches)), length: Some(rows) })
     }
 
-    /// The next rows as dicts, at most so many; empty after the last one.
-    fn dicts<'py>(&self, py: Python<'py>, rows: usize) -> Result<Bound<'py, PyList>> {
+    /// The same rows, all read, so that they can be read again.
+    fn held(&self, py: Python<'_>) -> Result<Self> {
         let mut batches = self.take()?;
-        let batch = batches.next(py, rows, usize::MAX)?;
-        let dicts = match batch {
-            Some(batch) => dicts(py, &batches.fields, &batch)?,
-            None => PyList::empty(py),
-        };
-        self.give_back(batches);
-        Ok(dicts)
+        let mut all: Vec<Batch> = Vec::new();
+        while let Some(batch) = batches.next_batch(py)? {
+            all.push(batch);
+        }
+        let length = Some(batches.read);
+        all.reverse();
+        batches.rest = all;
+        Ok(Self { batches: Mutex::new(Some(batches)), length })
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        self.length.ok_or_else(|| PyTypeError::new_err("a reader has no length"))
+    }
+
+    fn __iter__(&self) -> Result<DictIterator> {
+        Ok(DictIterator(Mutex::new(Dicts { batches: self.take()?, some: None })))
     }
 }
 
 impl Columns {
-    /// The batches, which are this caller's from now on.
+    /// The batches; those of a reader are this caller's from now on.
     pub fn take(&self) -> Result<Batches> {
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        batches.take().ok_or_else(|| {
-            Error::Python(PyRuntimeError::new_err("the rows of this call are already being read"))
-        })
+        if let Some(Batches { fields, rest, reader: None, read }) = batches.as_ref() {
+            let (fields, rest) = (fields.clone(), rest.clone());
+            return Ok(Batches { fields, rest, reader: None, read: *read });
+        }
+        batches.take().ok_or_else(already_read)
+    }
+}
+
+/// Rows as dicts at a time.
+const DICTS: usize = 10_000;
+
+/// The rows one by one, as dicts.
+#[pyclass(frozen, module = "fastbulk._native")]
+struct DictIterator(Mutex<Dicts>);
+
+struct Dicts {
+    batches: Batches,
+    /// Some dicts, and the position of the next one.
+    some: Option<(Py<PyList>, usize)>,
+}
+
+#[pymethods]
+impl DictIterator {
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
     }
 
-    fn give_back(&self, batches: Batches) {
-        *self.batches.lock().unwrap_or_else(PoisonError::into_inner) = Some(batches);
+    fn __next__<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyAny>>> {
+        let mut state = self.0.try_lock().map_err(|_| already_read())?;
+        let Dicts { batches, some } = &mut *state;
+        if some.as_ref().is_none_or(|(rows, next)| *next == rows.bind(py).len()) {
+            let Some(batch) = batches.next(py, DICTS, usize::MAX)? else { return Ok(None) };
+            *some = Some((dicts(py, &batches.fields, &batch)?.unbind(), 0));
+        }
+        let Some((rows, next)) = some else { return Ok(None) };
+        *next += 1;
+        Ok(Some(rows.bind(py).get_item(*next - 1)?))
     }
+}
+
+fn already_read() -> Error {
+    Error::Python(PyRuntimeError::new_err("the rows of this call are already being read"))
 }
 
 /// The rows as dicts.

@@ -46,9 +46,12 @@ impl ColumnReader {
         let batches = columns.take()?;
         let mut sources = vec![None; plan.columns.len()];
         let mut by_rows = plan.columns.iter().any(|c| matches!(c.get().absent, Absent::Call(_)));
+        // Who needs whole rows has no answer for a name alone.
+        let resolve = adapt.bind(py).getattr_opt(intern!(py, "resolve"))?;
+        by_rows |= resolve.is_none();
         for (position, field) in batches.fields.iter().enumerate() {
-            let resolve = intern!(py, "resolve");
-            let name = adapt.bind(py).call_method1(resolve, (field.name(), 0))?;
+            let Some(resolve) = &resolve else { break };
+            let name = resolve.call1((field.name(), 0))?;
             if name.is_none() {
                 continue; // unknown, and to be ignored
             }
@@ -71,15 +74,13 @@ impl ColumnReader {
         Ok(Self { batches, length, sources, by_rows, adapt, context, rows: 0 })
     }
 
-    /// The attributes whose values are made Python objects on their way.
-    pub fn as_objects(&self, plan: &Plan) -> Vec<String> {
-        let name = |(column, source): (usize, &Option<(usize, How)>)| match source {
-            Some((_, how)) if self.by_rows || *how == How::AsObjects => {
-                Some(plan.column(column).key.clone())
-            }
-            _ => None,
+    /// The columns whose values are made Python objects on their way.
+    pub fn as_objects(&self) -> Vec<String> {
+        let fields = self.batches.fields.iter().enumerate();
+        let is_object = |position: usize| {
+            self.by_rows || self.sources.contains(&Some((position, How::AsObjects)))
         };
-        self.sources.iter().enumerate().filter_map(name).collect()
+        fields.filter(|(p, _)| is_object(*p)).map(|(_, field)| field.name().clone()).collect()
     }
 
     /// Whether no code of a user's makes the rows while they are read.

@@ -142,12 +142,12 @@ impl Source {
         })
     }
 
-    /// The attributes whose values lie in columns and are made Python objects on their way.
+    /// The columns of the input whose values are made Python objects on their way.
     #[getter]
     fn as_objects(&self) -> Result<Vec<String>> {
         Ok(match &self.lock()?.input {
             Input::Rows(_) => Vec::new(),
-            Input::Columns(reader) => reader.as_objects(self.plan.get()),
+            Input::Columns(reader) => reader.as_objects(),
         })
     }
 

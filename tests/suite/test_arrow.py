@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # no py.typed
@@ -463,7 +464,9 @@ def test_moments_and_wall_clocks_on_postgresql(oracle: WithTables) -> None:
     check(databases, Thing, pa.table({"wall": pa.array(moments, berlin)}))
 
 
-def test_columns_go_by_sqlalchemy_where_it_does_the_work(oracle: WithTables) -> None:
+def people() -> tuple[Any, Any]:
+    """A class of two tables, and the base of its first one."""
+
     class Base(DeclarativeBase):
         pass
 
@@ -477,6 +480,11 @@ def test_columns_go_by_sqlalchemy_where_it_does_the_work(oracle: WithTables) -> 
         id = Column(Integer, ForeignKey(Person.id), primary_key=True)
         budget = Column(Integer)
 
+    return Person, Boss
+
+
+def test_columns_go_by_sqlalchemy_where_it_does_the_work(oracle: WithTables) -> None:
+    Person, Boss = people()
     table = pa.table({"name": ["a", "b"], "budget": [1, 2]})
     check(oracle(Person), Boss, table, road="sqlalchemy")
 
@@ -488,17 +496,49 @@ def test_columns_go_by_executemany(before_import: Oracle) -> None:
     check(before_import, Thing, table, road="executemany")
 
 
-@pytest.mark.only("sqlite")
+@pytest.mark.only("sqlite", "psycopg")
 def test_columns_of_keys_and_values(session: Session) -> None:
-    Thing = model(name=Column(String), number=Column(Integer))
+    Thing = model(
+        name=Column(String(20)),
+        number=Column(Integer, default=lambda: 5),
+        noted=Column(Shouted(20), onupdate="changed"),
+    )
     Thing.metadata.create_all(session.connection())
-    table = pa.table({"id": [1, 2, 3], "name": ["a", "b", None]})
-    assert fastbulk.upsert(session, Thing, table).inserted == 3
+    table = pa.table({"id": [1.0, 2.0, 3.0], "name": ["a", "b", None]})
+    assert fastbulk.upsert(session, Thing, table.to_reader(1)).inserted == 3
+    thing = session.get(Thing, 3)
+    assert thing is not None
+    assert thing.number == 5
     result = fastbulk.update(session, Thing, pl.DataFrame({"id": [3, 1], "number": [30, 10]}))
     assert result.rowcount == 2
-    assert fastbulk.delete(session, Thing, pa.table({"id": [2, 7]})).missing == [1]
+    assert "columns" not in result.road.refused
+    assert (thing.number, thing.noted) == (30, "CHANGED!")
+    deleted = fastbulk.delete(session, Thing, pa.table({"id": [2, 7]}))
+    assert deleted.missing == [1]
+    assert fastbulk.update(session, Thing, {"id": np.array([1]), "name": np.array(["z"])}).rowcount
     stored = session.execute(select(Thing.id, Thing.name, Thing.number).order_by(Thing.id)).all()
-    assert stored == [(1, "a", 10), (3, None, 30)]
-    nanoseconds = pa.table({"id": [1], "name": pa.array([1], pa.timestamp("ns"))})
-    error = error_of(lambda: fastbulk.update(session, Thing, nanoseconds))
-    assert place(error) == (0, "name", None)
+    assert stored == [(1, "z", 10), (3, None, 30)]
+
+
+@pytest.mark.only("sqlite", "psycopg")
+def test_columns_of_several_tables_by_their_keys(session: Session) -> None:
+    Person, Boss = people()
+    Person.metadata.create_all(session.connection())
+    fastbulk.insert(session, Boss, pa.table({"id": [1, 2], "name": ["a", "b"], "budget": [1, 2]}))
+    result = fastbulk.update(session, Boss, pa.table({"id": [2], "name": ["z"], "budget": [9]}))
+    assert result.rowcount == 1
+    assert fastbulk.delete(session, Boss, pa.table({"id": [1]})).rowcount == 1
+    assert session.execute(select(Boss.id, Boss.name, Boss.budget)).all() == [(2, "z", 9)]
+
+
+@pytest.mark.only("sqlite", "psycopg")
+def test_keys_that_can_not_be_sent(session: Session) -> None:
+    Thing = model(name=Column(String(20)), number=Column(Integer))
+    Thing.metadata.create_all(session.connection())
+    fraction = pa.table({"id": [1, 2], "number": [1.0, 1.5]})
+    error = error_of(lambda: fastbulk.update(session, Thing, fraction))
+    assert place(error) == (1, "number", 1.5)
+    with pytest.raises(exc.ArgumentError, match=r"'number': Arrow's Utf8 can't be stored"):
+        fastbulk.upsert(session, Thing, pa.table({"id": [1], "number": ["x"]}))
+    with pytest.raises(exc.InvalidRequestError, match="row 1: No primary key value"):
+        fastbulk.update(session, Thing, pa.table({"id": [1, None], "number": [1, 2]}))
