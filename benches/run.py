@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
+import aio
 import arrow
 import gil
 import keyed
@@ -31,6 +32,7 @@ SECTIONS = {
     "postgresql": postgresql.run,
     "mysql": mysql.run,
     "keyed": keyed.run,
+    "aio": aio.run,
     "arrow": arrow.run,
     "gil": gil.run,
     "memory": memory.run,
