@@ -624,12 +624,13 @@ def test_values_for_all_rows(oracle: WithTables) -> None:
         lambda session: (
             session.connection()
             .execute(
-                update(Thing).values(
-                    name="x",
-                    note="all % ' of them",
-                    size=None,
-                    stamp=func.length(Thing.name),
-                    flag=True,
+                # In this order it means the same where the assignments before are seen.
+                update(Thing).ordered_values(
+                    (Thing.stamp, func.length(Thing.name)),
+                    (Thing.name, "x"),
+                    (Thing.note, "all % ' of them"),
+                    (Thing.size, None),
+                    (Thing.flag, True),
                 )
             )
             .rowcount
