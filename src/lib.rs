@@ -38,7 +38,7 @@ mod _native {
     #[pymodule_export]
     use crate::input::source::Source;
     #[pymodule_export]
-    use crate::mysql::sql::mysql_insert_sql;
+    use crate::mysql::keyed_writer::{MysqlKeyed, mysql_example_sql};
     #[pymodule_export]
     use crate::mysql::writer::MysqlWriter;
     #[pymodule_export]

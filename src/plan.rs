@@ -356,6 +356,18 @@ impl Plan {
         })
     }
 
+    /// The condition of an upsert's key.
+    #[getter]
+    fn key_where(&self) -> Option<&str> {
+        self.conflict.as_ref().and_then(|conflict| conflict.key_where.as_deref())
+    }
+
+    /// Whether an upsert leaves rows alone that would be the same afterwards.
+    #[getter]
+    fn only_changed(&self) -> bool {
+        self.conflict.as_ref().is_some_and(|conflict| conflict.only_changed)
+    }
+
     /// Whether some default is a SQL expression.
     #[getter]
     fn has_expressions(&self) -> bool {

@@ -90,6 +90,10 @@ class Plan:
     @property
     def duplicates(self) -> Literal["error", "first", "last"] | None: ...
     @property
+    def key_where(self) -> str | None: ...
+    @property
+    def only_changed(self) -> bool: ...
+    @property
     def has_expressions(self) -> bool: ...
     @property
     def returning(self) -> str: ...
@@ -230,7 +234,47 @@ class MysqlWriter:
     @staticmethod
     def run(slice: Slice, column: int, start: int) -> tuple[int, bool]: ...
 
-def mysql_insert_sql(plan: Plan) -> str: ...
+@final
+class MysqlKeyed:
+    """Writes the statements of update, upsert and delete for rows of a slice, by their numbers."""
+
+    def __new__(
+        cls,
+        plan: Plan,
+        *,
+        typed: Sequence[Sequence[int | str]],
+        differs: Sequence[Sequence[int | str]],
+        row_word: str,
+        index: str | None,
+        generated: str | None,
+        avoid: str | None = None,
+        plain_floats: bool = False,
+    ) -> MysqlKeyed: ...
+    @staticmethod
+    def literals(plan: Plan, slice: Slice) -> list[str | None]: ...
+    @staticmethod
+    def with_values(
+        slice: Slice, rows: Sequence[int], columns: Sequence[int]
+    ) -> tuple[list[int], list[int]]: ...
+    def shapes(self, slice: Slice, rows: Sequence[int]) -> list[tuple[bool, list[int]]]: ...
+    def order(self, slice: Slice, rows: Sequence[int]) -> list[tuple[int, int]] | None: ...
+    def ranks(self, slice: Slice, rows: Sequence[int], limit: int) -> tuple[bytes, int]: ...
+    def write(
+        self,
+        what: Literal["look", "peek", "update", "delete", "back"],
+        slice: Slice,
+        rows: Sequence[int],
+        *,
+        wanted: int,
+        limit: int,
+        alone: bool = False,
+    ) -> tuple[bytes, int]: ...
+    def insert(
+        self, slice: Slice, rows: Sequence[int], *, tail: str, wanted: int, limit: int
+    ) -> tuple[bytes, int]: ...
+    def on_duplicate_key(self, slice: Slice, like: int, alias: bool) -> str | None: ...
+
+def mysql_example_sql(plan: Plan) -> str: ...
 
 @final
 class PostgresWriter:

@@ -8,7 +8,7 @@ use super::text::{
 };
 use crate::kind::Kind;
 use crate::plan::Column;
-use crate::values::{Series, Strings, Values};
+use crate::values::{Cell, Series, Strings, Values};
 
 /// How the values of one column are written.
 pub enum Field<'a> {
@@ -69,4 +69,61 @@ impl<'a> Field<'a> {
         }
         Ok(())
     }
+}
+
+/// Digits that a decimal of the server has, and those of them behind the point.
+const DIGITS: usize = 65;
+const SCALE: usize = 30;
+
+/// What the literals of a column are to the server, if all of them are the same: a table of VALUES
+/// has one type per column.
+pub fn literal_type(series: &Series, rows: usize, column: &Column) -> Option<&'static str> {
+    if !column.placeholder.iter().all(String::is_empty) || column.placeholder.len() != 2 {
+        return None;
+    }
+    let mut types =
+        (0..rows).map(|row| series.get(row)).filter(|cell| *cell != Cell::Null).map(type_of);
+    match &series.values {
+        Values::Bool(_) | Values::Int(_) => Some("int"),
+        Values::Float(_) => Some("float"),
+        Values::Text(_) | Values::Json(_) | Values::Uuid(_) => Some("text"),
+        Values::Bytes(_) => Some("bytes"),
+        Values::Date(_) => Some("date"),
+        Values::Time(_) => Some("time"),
+        Values::Timestamp(_) => Some("timestamp"),
+        Values::Decimal(values) => fit(values).then_some("decimal"),
+        Values::Dynamic(_) => match types.next() {
+            None => Some("null"),
+            Some(first) => types.all(|other| other == first).then_some(first?),
+        },
+        Values::Instant(_) | Values::Object(_) => None,
+    }
+}
+
+fn type_of(cell: Cell<'_>) -> Option<&'static str> {
+    match cell {
+        Cell::Bool(_) | Cell::Int(_) => Some("int"),
+        Cell::Float(_) => Some("float"),
+        Cell::Text(_) | Cell::Json(_) | Cell::Uuid(_) => Some("text"),
+        Cell::Bytes(_) => Some("bytes"),
+        Cell::Date(_) => Some("date"),
+        Cell::Time(_) => Some("time"),
+        Cell::Timestamp(_) => Some("timestamp"),
+        Cell::Null | Cell::Instant(_) | Cell::Decimal(_) => None,
+    }
+}
+
+/// Whether one type of the server holds all these decimals.
+fn fit(values: &Strings) -> bool {
+    let (mut whole, mut scale) = (0, 0);
+    for position in 0..values.len() {
+        let text = values.get(position);
+        if text.contains(&b'E') {
+            return false;
+        }
+        let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
+        whole = whole.max(point);
+        scale = scale.max((text.len() - point).saturating_sub(1));
+    }
+    scale <= SCALE && whole + scale <= DIGITS
 }

@@ -7,14 +7,14 @@ use pyo3::prelude::*;
 
 use super::encode::Field;
 use super::text::{Style, write_int};
-use crate::plan::{Absent, Plan};
+use crate::plan::{Absent, Column, Plan, Role};
 use crate::slice::Slice;
 use crate::values::Series;
 
 /// `INSERT INTO t (a, b) VALUES (%s, %s)`: the statement of a row that gives all columns.
-#[pyfunction]
 pub fn mysql_insert_sql(plan: &Plan) -> String {
-    let columns = || plan.columns.iter().map(Py::get);
+    let is_stored = |column: &&Column| matches!(column.role, Role::Key | Role::Value);
+    let columns = || plan.columns.iter().map(Py::get).filter(is_stored);
     let names: Vec<_> = columns().map(|column| column.sql_name.as_str()).collect();
     let values: Vec<_> = columns().map(|column| column.value_sql("%s")).collect();
     format!("INSERT INTO {} ({}) VALUES ({})", plan.sql_table, names.join(", "), values.join(", "))
@@ -39,9 +39,9 @@ pub struct Size {
 }
 
 /// A column as it stands in each row of a statement.
-struct Cells<'a> {
-    column: usize,
-    series: &'a Series,
+pub struct Cells<'a> {
+    pub column: usize,
+    pub series: &'a Series,
     field: Field<'a>,
     /// The SQL around and between the value, as often as the mapped type wants it.
     around: &'a [String],
@@ -68,13 +68,7 @@ impl<'a> Insert<'a> {
     ) -> Self {
         let cells: Vec<_> = (0..slice.columns.len())
             .filter(|&column| has_place(plan, slice, column))
-            .map(|column| Cells {
-                column,
-                series: &slice.columns[column],
-                field: Field::new(&slice.columns[column], plan.column(column)),
-                around: &plan.column(column).placeholder,
-                missing: missing(plan, column, generated),
-            })
+            .map(|column| Cells::new(plan, slice, column, missing(plan, column, generated)))
             .collect();
         let names: Vec<_> =
             cells.iter().map(|cells| plan.column(cells.column).sql_name.as_str()).collect();
@@ -125,11 +119,7 @@ impl<'a> Insert<'a> {
                     continue;
                 };
                 sql.push(b',');
-                cells.write(row, self.style, &mut sql).map_err(|reason| Refusal::Value {
-                    row,
-                    column,
-                    reason,
-                })?;
+                cells.write_or_refuse(row, self.style, &mut sql)?;
             }
             sql.push(b')');
         }
@@ -142,27 +132,43 @@ impl<'a> Insert<'a> {
             if position > 0 {
                 sql.push(b',');
             }
-            cells.write(row, self.style, sql).map_err(|reason| Refusal::Value {
-                row,
-                column: cells.column,
-                reason,
-            })?;
+            cells.write_or_refuse(row, self.style, sql)?;
         }
         sql.push(b')');
         Ok(())
     }
 
     fn too_large(&self, row: usize, bytes: usize) -> Refusal {
-        let length = |cells: &&Cells<'_>| {
-            let mut literal = Vec::new();
-            cells.write(row, self.style, &mut literal).map_or(0, |()| literal.len())
-        };
+        let length = |cells: &&Cells<'_>| cells.length(row, self.style);
         let column = self.cells.iter().max_by_key(length).map_or(0, |cells| cells.column);
         Refusal::Row { row, column, bytes }
     }
 }
 
-impl Cells<'_> {
+impl<'a> Cells<'a> {
+    /// `missing` stands where a row gives no value.
+    pub fn new(plan: &'a Plan, slice: &'a Slice, column: usize, missing: &'a [u8]) -> Self {
+        let series = &slice.columns[column];
+        let field = Field::new(series, plan.column(column));
+        Self { column, series, field, around: &plan.column(column).placeholder, missing }
+    }
+
+    pub fn write_or_refuse(
+        &self,
+        row: usize,
+        style: Style<'_>,
+        sql: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let refused = |reason| Refusal::Value { row, column: self.column, reason };
+        self.write(row, style, sql).map_err(refused)
+    }
+
+    /// Bytes of the row's literal.
+    pub fn length(&self, row: usize, style: Style<'_>) -> usize {
+        let mut literal = Vec::new();
+        self.write(row, style, &mut literal).map_or(0, |()| literal.len())
+    }
+
     #[inline]
     fn write(&self, row: usize, style: Style<'_>, sql: &mut Vec<u8>) -> Result<(), &'static str> {
         if !self.series.is_given(row) {
@@ -201,7 +207,7 @@ fn has_place(plan: &Plan, slice: &Slice, column: usize) -> bool {
 
 /// The server's own default, by its keyword; but of an auto-increment column that is 0, which
 /// generates no value under `NO_AUTO_VALUE_ON_ZERO`. NULL always does.
-fn missing(plan: &Plan, column: usize, generated: Option<usize>) -> &[u8] {
+pub fn missing(plan: &Plan, column: usize, generated: Option<usize>) -> &[u8] {
     match &plan.column(column).absent {
         Absent::Sql(default) => default.as_bytes(),
         _ if generated == Some(column) => b"NULL",

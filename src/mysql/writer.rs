@@ -57,7 +57,7 @@ impl MysqlWriter {
             py.detach(|| self.statements(slice).statement(start..end, Size { wanted, limit }));
         match written {
             Ok((sql, next)) => Ok((PyBytes::new(py, &sql), next)),
-            Err(refusal) => Err(self.refuse(py, slice, refusal, limit)),
+            Err(refusal) => Err(refuse(py, self.plan.get(), slice, refusal, limit)),
         }
     }
 
@@ -72,7 +72,7 @@ impl MysqlWriter {
     ) -> Result<Bound<'py, PyBytes>> {
         match py.detach(|| self.statements(slice).keys(start..end, &columns)) {
             Ok(sql) => Ok(PyBytes::new(py, &sql)),
-            Err(refusal) => Err(self.refuse(py, slice, refusal, 0)),
+            Err(refusal) => Err(refuse(py, self.plan.get(), slice, refusal, 0)),
         }
     }
 
@@ -93,26 +93,27 @@ impl MysqlWriter {
         let style = Style { avoid, plain_floats: self.plain_floats };
         Insert::new(self.plan.get(), slice, self.generated, self.returning, style)
     }
+}
 
-    fn refuse(&self, py: Python<'_>, slice: &Slice, refusal: Refusal, limit: usize) -> Error {
-        let (row, column, reason, cause) = match refusal {
-            Refusal::Value { row, column, reason } => {
-                (row, column, reason.to_owned(), PyValueError::new_err(reason))
-            }
-            Refusal::Row { row, column, bytes } => {
-                let reason = format!(
-                    "the row is a statement of {bytes} bytes, and the server's \
-                     max_allowed_packet lets {limit} through"
-                );
-                (row, column, reason.clone(), PyOverflowError::new_err(reason))
-            }
-        };
-        Error::Row(Box::new(BadValue {
-            row: slice.first_row + row,
-            key: self.plan.get().column(column).key.clone(),
-            value: output::to_python(py, slice.columns[column].get(row)).ok().map(Bound::unbind),
-            reason,
-            cause: Some(cause),
-        }))
-    }
+/// The error of a row of which no statement can be made.
+pub fn refuse(py: Python<'_>, plan: &Plan, slice: &Slice, refusal: Refusal, limit: usize) -> Error {
+    let (row, column, reason, cause) = match refusal {
+        Refusal::Value { row, column, reason } => {
+            (row, column, reason.to_owned(), PyValueError::new_err(reason))
+        }
+        Refusal::Row { row, column, bytes } => {
+            let reason = format!(
+                "the row is a statement of {bytes} bytes, and the server's \
+                 max_allowed_packet lets {limit} through"
+            );
+            (row, column, reason.clone(), PyOverflowError::new_err(reason))
+        }
+    };
+    Error::Row(Box::new(BadValue {
+        row: slice.first_row + row,
+        key: plan.column(column).key.clone(),
+        value: output::to_python(py, slice.columns[column].get(row)).ok().map(Bound::unbind),
+        reason,
+        cause: Some(cause),
+    }))
 }

@@ -61,7 +61,7 @@ class Driver(Protocol):
 
 
 class Reply(NamedTuple):
-    """What a cursor says after an INSERT."""
+    """What a cursor says after a statement."""
 
     answer: Answer
     #: The key in the server's answer to the statement.
@@ -79,6 +79,11 @@ def facts(connection: Connection, driver: Driver) -> dict[str, str]:
     if charset.lower() != "utf8mb4":
         return {"charset": f"the connection's character set is {charset}, not utf8mb4"}
     return {}
+
+
+def max_statement(connection: Connection) -> int:
+    """Bytes that a statement may have: its packet has some more, by driver."""
+    return _max_allowed_packet(connection) - PACKET_OVERHEAD
 
 
 def _max_allowed_packet(connection: Connection) -> int:
@@ -175,20 +180,15 @@ class Work:
 
     @cached_property
     def limit(self) -> int:
-        """Bytes that a statement may have: its packet has some more, by driver."""
-        return _max_allowed_packet(self.connection) - PACKET_OVERHEAD
+        """Bytes that a statement may have."""
+        return max_statement(self.connection)
 
     def write(self, part: Slice, start: int, end: int) -> Written:
         """The statement of these rows, or of the first of them that fill one."""
         try:
             sql, stop = self.writer.insert(part, start, end, wanted=WANTED, limit=self.limit)
         except _native.RowError as error:
-            row, key, value, reason, cause = error.args
-            dbapi: Any = self.connection.dialect.loaded_dbapi
-            # As the server would refuse the one, and the drivers the other.
-            too_large = isinstance(cause, OverflowError)
-            cause = (dbapi.OperationalError if too_large else dbapi.ProgrammingError)(reason)
-            raise _native.RowError(row, key, value, reason, cause) from error
+            raise refused(error, self.connection) from error
         return Written(sql, start, stop)
 
     def send_all(self, part: Slice) -> Iterator[Sent]:
@@ -235,17 +235,22 @@ class Work:
     def _run(self, written: Written) -> Reply:
         rows = written.end - written.start
         shown = f"INSERT INTO {self.plan.native.sql_table} /* VALUES, {rows} rows */"
+        return execute(self.connection, written.sql, shown)
 
-        def work(cursor: Any) -> Reply:
-            cursor.execute(written.sql)
-            reply = Reply(Answer.of(cursor), cursor.lastrowid, [])
-            # Asynchronous drivers don't tell the number of warnings.
-            if getattr(cursor, "warning_count", True):
-                cursor.execute("SHOW WARNINGS")
-                reply.warnings.extend(cursor.fetchall())
-            return reply
 
-        return statement.run(self.connection, shown, work, kill)
+def execute(connection: Connection, sql: bytes, shown: str) -> Reply:
+    """Sends a statement, of which events and the log show another text."""
+
+    def work(cursor: Any) -> Reply:
+        cursor.execute(sql)
+        reply = Reply(Answer.of(cursor), cursor.lastrowid, [])
+        # Asynchronous drivers don't tell the number of warnings.
+        if getattr(cursor, "warning_count", True):
+            cursor.execute("SHOW WARNINGS")
+            reply.warnings.extend(cursor.fetchall())
+        return reply
+
+    return statement.run(connection, shown, work, kill)
 
 
 def kill(connection: Connection) -> None:
@@ -257,6 +262,15 @@ def kill(connection: Connection) -> None:
         other.cursor().execute(f"KILL QUERY {driver.thread_id()}")
     finally:
         other.close()
+
+
+def refused(error: _native.RowError, connection: Connection) -> _native.RowError:
+    """The error of a row of which no statement can be made, as server and driver would say it."""
+    row, key, value, reason, cause = error.args
+    dbapi: Any = connection.dialect.loaded_dbapi
+    too_large = isinstance(cause, OverflowError)
+    cause = (dbapi.OperationalError if too_large else dbapi.ProgrammingError)(reason)
+    return _native.RowError(row, key, value, reason, cause)
 
 
 def _warn(found: list[tuple[str, int, str]], first_row: int) -> None:

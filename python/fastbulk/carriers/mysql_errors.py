@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from .._native import Slice
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
 
 #: Errors that a row's values bring about
@@ -26,6 +27,7 @@ _OF_ROWS = frozenset(
         1048,  # no NULL
         1062,  # duplicate key
         1216, 1452,  # no parent
+        1217, 1451,  # a child
         1263, 1264, 1265, 1292, 1366, 1367, 1406, 1416, 1441, 1525, 1690, 3037, 3140, 3903,  # value
         1364,  # no default
         1526, 1748,  # no partition
@@ -113,6 +115,29 @@ def explain(
     _locate(error, connection, plan, part, row, table)
 
 
+def is_undone(error: exc.DBAPIError, connection: Connection, plan: KeyedPlan) -> bool:
+    """Whether what a row's error ended is undone, so that its rows can be sent again."""
+    if error.connection_invalidated or _code(error, connection) not in _OF_ROWS:
+        return False
+    return Definition.read(connection, plan).transactional
+
+
+def explain_row(
+    error: exc.DBAPIError,
+    connection: Connection,
+    plan: KeyedPlan,
+    part: Slice,
+    row: int | None,
+) -> None:
+    """Says of the error of one row's own statement which columns it is about."""
+    if _code(error, connection) == _DEADLOCK:
+        error.add_detail("the server has rolled back the whole transaction")
+    if row is None or error.connection_invalidated or _code(error, connection) not in _OF_ROWS:
+        errors.locate(error, row=None)
+        return
+    _locate(error, connection, plan, part, row, Definition.read(connection, plan))
+
+
 def in_input(message: str, first_row: int) -> str:
     """A server's message with the row's index in the input instead of the one in its statement."""
     return re.sub(
@@ -123,7 +148,7 @@ def in_input(message: str, first_row: int) -> str:
 def _locate(
     error: exc.DBAPIError,
     connection: Connection,
-    plan: InsertPlan,
+    plan: InsertPlan | KeyedPlan,
     part: Slice,
     row: int | None,
     table: Definition,
@@ -222,9 +247,11 @@ class Definition(NamedTuple):
     transactional: bool
     #: The columns of each unique key and check, by its name.
     constraints: dict[str, list[str]]
+    #: The columns of each type.
+    types: dict[str, list[str]]
 
     @classmethod
-    def read(cls, connection: Connection, plan: InsertPlan) -> Definition:
+    def read(cls, connection: Connection, plan: InsertPlan | KeyedPlan) -> Definition:
         """Asks the server; a definition that says nothing of a view, or where the user may not."""
         options = {"no_parameters": True}
         execute = connection.exec_driver_sql
@@ -233,11 +260,11 @@ class Definition(NamedTuple):
             shown = str(execute(sql, execution_options=options).one()[1])
             engines = execute("SHOW ENGINES", execution_options=options).mappings().all()
         except exc.DBAPIError:
-            return cls("", False, {})
+            return cls("", False, {}, {})
         found = re.search(r"^\).*?\bENGINE=(\w+)", shown, re.M)
         engine = found[1] if found else ""
         those = {row["Engine"].lower() for row in engines if row["Transactions"] == "YES"}
-        return cls(engine, engine.lower() in those, _constraints(shown))
+        return cls(engine, engine.lower() in those, _constraints(shown), _types(shown))
 
     def columns_of(self, message: str, table: str) -> list[str]:
         """Names of the columns that an error's message is about."""
@@ -252,8 +279,17 @@ class Definition(NamedTuple):
                               message):  # fmt: skip
             name = found[1] or found[2]
             return self.constraints.get(name) or [name.removeprefix(f"{table}.")]
-        pattern = r"(?:column|Field) '([^']*)'|for column (?:`[^`]*`\.)*`([^`]*)`"
+        if found := re.search(r"data types (\w+) and \w+ for operation", message):
+            return self.types.get(found[1], [])
+        pattern = r"(?:[Cc]olumn|Field) '([^']*)'|for column (?:`[^`]*`\.)*`([^`]*)`"
         return [one or other for one, other in re.findall(pattern, message)[-1:]]
+
+
+def _types(shown: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one, other, type_ in re.findall(rf"^\s+{_NAME} (\w+)", shown, re.M):
+        found.setdefault(type_, []).append(one.replace("``", "`") or other.replace('""', '"'))
+    return found
 
 
 def _constraints(shown: str) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from .._native import MysqlWriter, Slice
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
     from .mysql import Work, Written
 
@@ -34,7 +35,7 @@ class Keys:
     """How the rows of a call are found again."""
 
     connection: Connection
-    plan: InsertPlan
+    plan: InsertPlan | KeyedPlan
     writer: MysqlWriter
 
     def send_all(self, work: Work, part: Slice) -> Iterator[Sent]:
@@ -49,13 +50,13 @@ class Keys:
         while start < len(part):
             end, generated = self._run(part, start)
             if generated:
-                # Asked before the first statement, whose key it forgets.
-                self._step  # noqa: B018
+                self.prepare()
             while start < end:
                 written = work.write(part, start, end)
                 reply = work.execute(part, written, in_frame=True)
                 if generated:
-                    yield self._by_range(reply.answer.rowcount, reply.last_key, written)
+                    count = written.end - written.start
+                    yield self.by_range(reply.answer.rowcount, reply.last_key, count)
                 else:
                     yield self._by_key(reply.answer.rowcount, part, written)
                 start = written.end
@@ -82,6 +83,10 @@ class Keys:
         return {column.name: i for i, column in enumerate(self.plan.native.columns)}
 
     # Keys that the server made
+
+    def prepare(self) -> None:
+        """Comes before the first statement, whose key it would forget."""
+        self._step  # noqa: B018
 
     @cached_property
     def _step(self) -> int:
@@ -110,9 +115,9 @@ class Keys:
         assert key is not None
         return key
 
-    def _by_range(self, rowcount: int, first: int | None, written: Written) -> Sent:
-        """The rows with the keys that the server generated for this statement."""
-        count, step = written.end - written.start, self._step
+    def by_range(self, rowcount: int, first: int | None, count: int) -> Sent:
+        """So many rows with the keys that the server generated for the last statement."""
+        step = self._step
         last = (first or 0) + (count - 1) * step
         native = self.plan.native
         key = native.columns[self._positions[self._key.name]].sql_name

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from . import mysql, plain
+from . import mysql, mysql_keyed, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Dialect
 
-    from .._native import Plan, Source
+    from .._native import Plan, Slice, Source
+    from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
+    from .mysql_keyed import Outcome
     from .sent import Sent
 
 
@@ -55,7 +57,7 @@ def adapt(dialect: Dialect) -> Callable[[Any], Any]:
 
 def example_sql(plan: Plan) -> str:
     """The statement for one row that gives all columns."""
-    return _native.mysql_insert_sql(plan)
+    return _native.mysql_example_sql(plan)
 
 
 def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
@@ -68,6 +70,11 @@ def native(
 ) -> Iterator[Sent]:
     """Sends all rows natively; see :func:`fastbulk.carriers.mysql.insert`."""
     return mysql.insert(connection, plan, source, _DRIVER, notes)
+
+
+def keyed(connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]) -> Outcome:
+    """Finds rows by their keys; see :func:`fastbulk.carriers.mysql_keyed.keyed`."""
+    return mysql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
 
 
 def executemany(

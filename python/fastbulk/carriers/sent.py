@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class Sent(NamedTuple):
         codes = next((part.type_codes for part in parts if part.type_codes is not None), None)
         rows = [row for part in parts for row in part.returned]
         return cls(sum(part.rowcount for part in parts), rows, codes)
+
+    def sorted(self) -> Sent:
+        """The same with the rows in the order of their last column."""
+        return self._replace(returned=sorted(self.returned, key=itemgetter(-1)))
 
     def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
         """The returned rows, in the order of the input, through the result processors."""

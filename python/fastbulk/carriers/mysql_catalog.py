@@ -1,0 +1,171 @@
+"""What MySQL or MariaDB says of a table: its columns' types, its unique keys.
+
+A table of VALUES has types of its own, so what is compared with a column is made one of the
+column's type. Where the literals are not of the sort that the column stores, only a statement of
+its own means what SQLAlchemy's would.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy import exc
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+#: SQL around the given value (0) and the one that is there (1).
+Template: TypeAlias = "list[int | str]"
+
+#: An identifier with or without ANSI_QUOTES.
+_NAME = r"""(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)")"""
+_COLUMN = re.compile(
+    rf"^\s+{_NAME} (\w+)(\((?:[^()']|'(?:[^']|'')*')*\))?"
+    r"(?: unsigned)?(?: zerofill)?(?: CHARACTER SET (\w+))?(?: COLLATE (\w+))?",
+    re.M,
+)
+_KEY = re.compile(rf"^\s+(?:(PRIMARY) KEY|UNIQUE KEY {_NAME}) \((.*)\)", re.M)
+_PART = re.compile(rf"{_NAME}(?: (?:ASC|DESC))?(,|$)")
+
+_BARE: Template = [0]
+_BARE_DIFFERS: Template = ["NOT (", 1, " <=> ", 0, ")"]
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """The type of a column."""
+
+    name: str
+    #: What stands in parentheses behind it.
+    detail: str
+    charset: str | None
+    collation: str | None
+
+    def templates(self, literal: str | None) -> tuple[Template, Template] | None:
+        """How a given value of that literal form is made one of the column's type, and compared.
+
+        None where a table of VALUES would not carry it as a literal of its own.
+        """
+        if literal == "null":
+            return ["NULL"], [1, " IS NOT NULL"]
+        if literal is None or self.name not in _STORES[literal]:
+            return None
+        match self.name:
+            case "date":
+                return self._cast("DATE", "DATE")
+            case "datetime" | "timestamp":
+                return self._cast("DATETIME(6)", f"DATETIME{self.detail}")
+            case "time":
+                return self._cast("TIME(6)", f"TIME{self.detail}")
+            case "decimal":
+                return _BARE, _differs(f"DECIMAL{self.detail}")
+            case "float":
+                return _BARE, _differs("FLOAT")
+            case "json":
+                return self._json()
+            case "uuid" | "inet4" | "inet6":
+                return self._cast(self.name, self.name)
+            case "enum" | "set":
+                return self._text(), ["NOT (", 1, " <=> ", *self._text(), ")"]
+        if self.charset is not None or self.collation is not None or self.name in _TEXTS:
+            return self._text(), self._text_differs()
+        return _BARE, _BARE_DIFFERS
+
+    def _cast(self, compared: str, stored: str) -> tuple[Template, Template]:
+        return ["CAST(", 0, f" AS {compared})"], _differs(stored)
+
+    def _json(self) -> tuple[Template, Template]:
+        given: Template = ["CAST(", 0, " AS JSON)"]
+        return given, ["NOT (CAST(", 1, " AS CHAR) <=> CAST(", *given, " AS CHAR))"]
+
+    def _text(self) -> Template:
+        collate = "" if self.collation is None else f" COLLATE {self.collation}"
+        return ["CONVERT(", 0, f" USING {self.charset}){collate}"]
+
+    def _text_differs(self) -> Template:
+        """Letter by letter: what the collation holds for equal may be another text."""
+        given = self._text()
+        if self.name == "char":  # it is read without spaces at its end
+            given = ["TRIM(TRAILING ' ' FROM ", *given, ")"]
+        return ["NOT (CAST(", 1, " AS BINARY) <=> CAST(", *given, " AS BINARY))"]
+
+
+def _differs(stored: str) -> Template:
+    return ["NOT (", 1, " <=> CAST(", 0, f" AS {stored}))"]
+
+
+_TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
+_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"}
+_BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+
+#: Which columns store literals of a form as they are.
+_STORES = {
+    "int": {*_INTEGERS, "decimal", "float", "double"},
+    "decimal": {"decimal", "float", "double"},
+    "float": {"decimal", "float", "double"},
+    "text": {*_TEXTS, "json", "uuid", "inet4", "inet6"},
+    "bytes": _BYTES,
+    "date": {"date", "datetime", "timestamp"},
+    "time": {"time"},
+    "timestamp": {"datetime", "timestamp"},
+}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What the server says of a table; nothing of a view."""
+
+    columns: dict[str, ColumnType] = field(default_factory=dict)
+    #: Index name -> its whole columns; None for one of expressions or beginnings of columns.
+    unique: dict[str, frozenset[str] | None] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, connection: Connection, sql_table: str) -> Catalog:
+        """Asks the server."""
+        options = {"no_parameters": True}
+        sql = f"SHOW CREATE TABLE {sql_table}"
+        try:
+            shown = str(connection.exec_driver_sql(sql, execution_options=options).one()[1])
+        except exc.DBAPIError:
+            return cls()
+        return cls.parsed(shown)
+
+    @classmethod
+    def parsed(cls, shown: str) -> Catalog:
+        """The same of a CREATE TABLE statement."""
+        options = re.search(r"^\).*?CHARSET=(\w+)(?: COLLATE=(\w+))?", shown, re.M)
+        charset, collation = options.groups() if options else (None, None)
+        columns = {}
+        for one, other, type_, detail, own_charset, own_collation in _COLUMN.findall(shown):
+            is_text = type_ in _TEXTS
+            columns[_unquoted(one, other)] = ColumnType(
+                type_,
+                detail,
+                own_charset or (charset if is_text else None),
+                own_collation or (collation if is_text and not own_charset else None),
+            )
+        unique: dict[str, frozenset[str] | None] = {}
+        for primary, one, other, parts in _KEY.findall(shown):
+            found = list(_PART.finditer(parts))
+            whole = "".join(part[0] for part in found) == parts
+            names = frozenset(_unquoted(part[1], part[2]) for part in found)
+            unique[primary or _unquoted(one, other)] = names if whole else None
+        return cls(columns, unique)
+
+    def index(self, names: frozenset[str]) -> str | None:
+        """The name of the unique index of these columns."""
+        lower = frozenset(name.lower() for name in names)
+        return next(
+            (
+                index
+                for index, columns in self.unique.items()
+                if columns is not None and frozenset(c.lower() for c in columns) == lower
+            ),
+            None,
+        )
+
+
+def _unquoted(one: str, other: str) -> str:
+    return one.replace("``", "`") if one else other.replace('""', '"')

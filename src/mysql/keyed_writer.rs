@@ -1,0 +1,209 @@
+//! What Python calls for rows that are found by their keys.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::encode::literal_type;
+use super::keyed::{Statement, Statements, Template, Templates, example, shapes};
+use super::sql::{Refusal, Size, mysql_insert_sql};
+use super::text::Style;
+use super::upsert::{Insert, on_duplicate_key};
+use super::writer::refuse;
+use crate::error::Result;
+use crate::plan::{Plan, Verb};
+use crate::slice::Slice;
+use crate::values::Values;
+
+/// Writes the statements of a plan of update, upsert or delete.
+#[pyclass(frozen, module = "fastbulk._native")]
+pub struct MysqlKeyed {
+    plan: Py<Plan>,
+    templates: Templates,
+    row_word: String,
+    index: Option<String>,
+    generated: Option<usize>,
+    avoid: Option<String>,
+    plain_floats: bool,
+}
+
+#[pymethods]
+impl MysqlKeyed {
+    /// `typed` and `differs` have a template per column of the plan; `row_word` stands before each
+    /// row of VALUES, `index` is what finds rows, `generated` the name of the auto-increment
+    /// column; the rest is as for `MysqlWriter`.
+    #[new]
+    #[pyo3(signature = (plan, *, typed, differs, row_word, index, generated, avoid=None,
+                        plain_floats=false))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        plan: Py<Plan>,
+        typed: Vec<Template>,
+        differs: Vec<Template>,
+        row_word: String,
+        index: Option<String>,
+        generated: Option<&str>,
+        avoid: Option<String>,
+        plain_floats: bool,
+    ) -> Self {
+        let generated = generated.and_then(|name| {
+            plan.get().columns.iter().position(|column| column.get().name == name)
+        });
+        let templates = Templates { typed, differs };
+        Self { plan, templates, row_word, index, generated, avoid, plain_floats }
+    }
+
+    /// What the literals of each column are to the server; None where they differ.
+    #[staticmethod]
+    fn literals(plan: &Plan, slice: &Slice) -> Vec<Option<&'static str>> {
+        let columns = slice.columns.iter().enumerate();
+        columns
+            .map(|(position, series)| literal_type(series, slice.rows, plan.column(position)))
+            .collect()
+    }
+
+    /// The rows that give something for each of these columns, and the others.
+    #[staticmethod]
+    fn with_values(
+        slice: &Slice,
+        rows: Vec<usize>,
+        columns: Vec<usize>,
+    ) -> (Vec<usize>, Vec<usize>) {
+        let has_all = |row: &usize| columns.iter().all(|&c| !slice.columns[c].is_null(*row));
+        rows.into_iter().partition(has_all)
+    }
+
+    /// The rows by what they set, each with whether that is anything.
+    fn shapes(&self, slice: &Slice, rows: Vec<usize>) -> Vec<(bool, Vec<usize>)> {
+        shapes(self.plan.get(), slice, &rows)
+    }
+
+    /// The rows in the order of their keys with numbers that equal keys share; None where only the
+    /// server can tell.
+    fn order(&self, slice: &Slice, mut rows: Vec<usize>) -> Option<Vec<(usize, usize)>> {
+        let mut keys = Vec::new();
+        for (position, _) in self.plan.get().key() {
+            let Values::Int(values) = &slice.columns[position].values else { return None };
+            keys.push(values);
+        }
+        let key = |row: usize| keys.iter().map(move |values| values[row]);
+        rows.sort_by(|&a, &b| key(a).cmp(key(b)));
+        let mut rank = 0;
+        let mut last = None;
+        let ranked = rows.iter().map(|&row| {
+            if last.is_some_and(|last| key(last).ne(key(row))) {
+                rank += 1;
+            }
+            last = Some(row);
+            (row, rank)
+        });
+        Some(ranked.collect())
+    }
+
+    /// A statement that asks the server for it.
+    fn ranks<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        rows: Vec<usize>,
+        limit: usize,
+    ) -> Result<(Bound<'py, PyBytes>, usize)> {
+        let size = Size { wanted: limit, limit };
+        self.filled(py, slice, &rows, size, |of| of.ranks(slice))
+    }
+
+    /// A statement for the first of these rows: `look`, `peek` (which takes no locks), `update`,
+    /// `delete` or `back`; and how many rows those are. `alone` is about one row.
+    #[pyo3(signature = (what, slice, rows, *, wanted, limit, alone=false))]
+    #[allow(clippy::too_many_arguments)]
+    fn write<'py>(
+        &self,
+        py: Python<'py>,
+        what: &str,
+        slice: &Slice,
+        rows: Vec<usize>,
+        wanted: usize,
+        limit: usize,
+        alone: bool,
+    ) -> Result<(Bound<'py, PyBytes>, usize)> {
+        let like = rows.first().copied().unwrap_or_default();
+        self.filled(py, slice, &rows, Size { wanted, limit }, |of| match what {
+            "update" => of.update(slice, like, alone),
+            "delete" => of.delete(slice, like, alone),
+            "back" => of.back(slice, like, alone),
+            what => of.look(slice, like, alone, what == "look"),
+        })
+    }
+
+    /// The INSERT of the first of these rows; `tail` follows them.
+    #[pyo3(signature = (slice, rows, *, tail, wanted, limit))]
+    fn insert<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        rows: Vec<usize>,
+        tail: String,
+        wanted: usize,
+        limit: usize,
+    ) -> Result<(Bound<'py, PyBytes>, usize)> {
+        let plan = self.plan.get();
+        let written = py.detach(|| {
+            let insert = Insert::new(plan, slice, self.generated, tail, self.style());
+            insert.statement(&rows, Size { wanted, limit })
+        });
+        self.finish(py, slice, written, limit)
+    }
+
+    /// What such an INSERT does with rows that are there, for rows of the shape of this one; None
+    /// where the clause can't say it.
+    fn on_duplicate_key(&self, slice: &Slice, like: usize, alias: bool) -> Option<String> {
+        on_duplicate_key(self.plan.get(), slice, like, alias)
+    }
+}
+
+impl MysqlKeyed {
+    fn style(&self) -> Style<'_> {
+        let avoid = self.avoid.as_deref().map(str::as_bytes);
+        Style { avoid, plain_floats: self.plain_floats }
+    }
+
+    fn filled<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        rows: &[usize],
+        size: Size,
+        statement: impl FnOnce(&Statements<'_>) -> Result<Statement, Refusal> + Send,
+    ) -> Result<(Bound<'py, PyBytes>, usize)> {
+        let of = Statements {
+            plan: self.plan.get(),
+            templates: &self.templates,
+            row_word: &self.row_word,
+            index: self.index.as_deref(),
+            style: self.style(),
+        };
+        let written = py.detach(|| statement(&of).and_then(|it| of.fill(&it, slice, rows, size)));
+        self.finish(py, slice, written, size.limit)
+    }
+
+    fn finish<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        written: Result<(Vec<u8>, usize), Refusal>,
+        limit: usize,
+    ) -> Result<(Bound<'py, PyBytes>, usize)> {
+        match written {
+            Ok((sql, rows)) => Ok((PyBytes::new(py, &sql), rows)),
+            Err(refusal) => Err(refuse(py, self.plan.get(), slice, refusal, limit)),
+        }
+    }
+}
+
+/// The statement of a row that gives all columns, with parameters.
+#[pyfunction]
+pub fn mysql_example_sql(plan: &Plan) -> String {
+    match plan.verb {
+        Verb::Insert | Verb::Upsert => mysql_insert_sql(plan),
+        Verb::Update | Verb::Delete => example(plan),
+    }
+}
