@@ -7,7 +7,7 @@ use super::encode::literal_type;
 use super::keyed::{Statement, Statements, Template, Templates, example, shapes};
 use super::sql::{Refusal, Size, mysql_insert_sql};
 use super::text::Style;
-use super::upsert::{Insert, on_duplicate_key};
+use super::upsert::{Insert, OnDuplicateKey};
 use super::writer::refuse;
 use crate::error::Result;
 use crate::plan::{Plan, Verb};
@@ -153,10 +153,22 @@ impl MysqlKeyed {
         self.finish(py, slice, written, limit)
     }
 
-    /// What such an INSERT does with rows that are there, for rows of the shape of this one; None
-    /// where the clause can't say it.
-    fn on_duplicate_key(&self, slice: &Slice, like: usize, alias: bool) -> Option<String> {
-        on_duplicate_key(self.plan.get(), slice, like, alias)
+    /// What such an INSERT does with rows that are there; None where the clause can't say it.
+    ///
+    /// With `echo`, a number below 2 to the 15th, LAST_INSERT_ID() tells which of the rows those
+    /// were, of at most 48: above 48 bits it is that number, and there is a bit for each.
+    #[pyo3(signature = (slice, rows, *, alias, echo=None))]
+    fn on_duplicate_key(
+        &self,
+        py: Python<'_>,
+        slice: &Slice,
+        rows: Vec<usize>,
+        alias: bool,
+        echo: Option<u64>,
+    ) -> Result<Option<String>> {
+        let (plan, style) = (self.plan.get(), self.style());
+        let clause = OnDuplicateKey { plan, slice, rows: &rows, alias, echo, style };
+        clause.write().map_err(|refusal| refuse(py, plan, slice, refusal, 0))
     }
 }
 

@@ -97,50 +97,98 @@ impl<'a> Place<'a> {
     }
 }
 
-/// ` ON DUPLICATE KEY UPDATE a = VALUES(a)`: what a row of that shape sets in one that is there.
-///
-/// None where the clause can't say it: it assigns one after the other, and knows of a row only what
-/// is inserted.
-pub fn on_duplicate_key(plan: &Plan, slice: &Slice, like: usize, alias: bool) -> Option<String> {
-    let columns = set_by(plan, slice, like);
-    if plan.assignments.len() > 1 || columns.is_empty() && plan.assignments.is_empty() {
-        return None;
-    }
-    let mut sql = String::new();
-    if alias {
-        let _ = write!(sql, " AS {NEW}");
-    }
-    let new = |column: usize| {
-        let name = &plan.column(column).sql_name;
-        if alias { format!("{NEW}.{name}") } else { format!("VALUES({name})") }
-    };
-    sql.push_str(" ON DUPLICATE KEY UPDATE ");
-    let mut separator = "";
-    let table = &plan.sql_table;
-    // First, so that it sees what is there.
-    for (name, expression) in &plan.assignments {
-        let _ = write!(sql, "{table}.{name} = ");
-        write_expression(&mut sql, expression, new);
-        separator = ", ";
-    }
-    for position in columns {
-        let column = plan.column(position);
-        let _ = write!(sql, "{separator}{table}.{} = ", column.sql_name);
-        match (column.role, &column.absent) {
-            (Role::Update, Absent::Sql(expression)) => sql.push_str(expression),
-            (Role::Update, _) => return None,
-            _ => sql.push_str(&new(position)),
-        }
-        separator = ", ";
-    }
-    Some(sql)
+/// What an INSERT does with rows that are there.
+pub struct OnDuplicateKey<'a> {
+    pub plan: &'a Plan,
+    pub slice: &'a Slice,
+    /// The rows of the statement, which are of one shape.
+    pub rows: &'a [usize],
+    /// New rows have a name.
+    pub alias: bool,
+    /// A number above `ECHO_BITS` bits, under which LAST_INSERT_ID() tells the rows that were
+    /// there: a bit for each.
+    pub echo: Option<u64>,
+    pub style: Style<'a>,
 }
 
-fn write_expression(sql: &mut String, expression: &Expression, new: impl Fn(usize) -> String) {
-    for piece in expression {
-        match piece {
-            Piece::Sql(text) => sql.push_str(text),
-            Piece::Given(column) => sql.push_str(&new(*column)),
+/// As many rows can be told.
+const ECHO_BITS: u32 = 48;
+
+impl OnDuplicateKey<'_> {
+    /// ` ON DUPLICATE KEY UPDATE a = VALUES(a)`.
+    ///
+    /// None where the clause can't say it: it assigns one after the other, and knows of a row only
+    /// what is inserted.
+    pub fn write(&self) -> Result<Option<String>, Refusal> {
+        let Self { plan, .. } = *self;
+        let Some(&like) = self.rows.first() else { return Ok(None) };
+        let mut assigned = Vec::new();
+        // First, so that they see what is there.
+        for (name, expression) in &plan.assignments {
+            assigned.push((name.as_str(), self.expression(expression)));
         }
+        for position in set_by(plan, self.slice, like) {
+            let column = plan.column(position);
+            let value = match (column.role, &column.absent) {
+                (Role::Update, Absent::Sql(expression)) => expression.clone(),
+                (Role::Update, _) => return Ok(None),
+                _ => self.new(position),
+            };
+            assigned.push((column.sql_name.as_str(), value));
+        }
+        let Some((_, first)) = assigned.first_mut() else { return Ok(None) };
+        if plan.assignments.len() > 1 {
+            return Ok(None);
+        }
+        if let Some(echo) = self.echo {
+            *first = format!("IF(LAST_INSERT_ID({}), {first}, {first})", self.told(echo)?);
+        }
+        let table = &plan.sql_table;
+        let mut sql = if self.alias { format!(" AS {NEW}") } else { String::new() };
+        for (number, (name, value)) in assigned.iter().enumerate() {
+            let begin = if number == 0 { " ON DUPLICATE KEY UPDATE" } else { "," };
+            let _ = write!(sql, "{begin} {table}.{name} = {value}");
+        }
+        Ok(Some(sql))
+    }
+
+    fn new(&self, column: usize) -> String {
+        let name = &self.plan.column(column).sql_name;
+        if self.alias { format!("{NEW}.{name}") } else { format!("VALUES({name})") }
+    }
+
+    fn expression(&self, expression: &Expression) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Sql(text) => text.clone(),
+            Piece::Given(column) => self.new(*column),
+        };
+        expression.iter().map(piece).collect()
+    }
+
+    /// What LAST_INSERT_ID() has of this statement, and the bit of the row that is there.
+    fn told(&self, echo: u64) -> Result<String, Refusal> {
+        let mut sql = format!(
+            "IF(LAST_INSERT_ID() >> {ECHO_BITS} = {echo}, LAST_INSERT_ID(), \
+             {echo} << {ECHO_BITS}) | CASE"
+        );
+        let key: Vec<_> = self.plan.key().map(|(column, _)| column).collect();
+        for (bit, &row) in self.rows.iter().enumerate() {
+            for (number, &column) in key.iter().enumerate() {
+                let mut literal = Vec::new();
+                let cells = Cells::new(self.plan, self.slice, column, b"NULL");
+                cells.write_or_refuse(row, self.style, &mut literal)?;
+                let _ = write!(
+                    sql,
+                    " {} {}.{} = {}",
+                    if number == 0 { "WHEN" } else { "AND" },
+                    self.plan.sql_table,
+                    self.plan.column(column).sql_name,
+                    String::from_utf8_lossy(&literal)
+                );
+            }
+            let _ = write!(sql, " THEN {}", 1_u64 << bit);
+        }
+        sql.push_str(" ELSE 0 END");
+        Ok(sql)
     }
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .._native import Plan, Slice, Source
     from ..orm.keyed import KeyedPlan
     from ..orm.mapping import InsertPlan
-    from .mysql_keyed import Outcome
+    from .mysql_pass import Outcome
     from .sent import Sent
 
 

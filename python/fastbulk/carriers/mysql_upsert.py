@@ -1,0 +1,289 @@
+"""INSERT, or UPDATE of what is there, on MySQL and MariaDB."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exc
+
+from .. import _native
+from . import mysql, mysql_keys
+from .mysql_pass import Outcome, Pass
+from .sent import Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .mysql import Reply
+    from .mysql_pass import Found, Work
+
+#: LAST_INSERT_ID() has a bit for each row, and above them a number of the statement.
+_ECHO_BITS = 48
+_ECHOED = 48
+#: Each is another one than the last ones, whoever's they were.
+_echoes = itertools.count(secrets.randbelow(2**15))
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """Rows that are there are locked and updated, the others inserted.
+
+    A row that another transaction inserts in between is found again and updated, too. One that
+    clashes with another unique key than the call's is refused, and no stranger's row is touched.
+    """
+
+    way: Pass
+
+    @property
+    def work(self) -> Work:
+        """What the call needs."""
+        return self.way.work
+
+    def run(self, rows: list[int]) -> Outcome:
+        """Upserts the rows.
+
+        With ``probe_first`` generated keys are given in the order of the rows, without it in that
+        of the keys.
+        """
+        positions = [i for i, c in enumerate(self.way.plan.native.columns) if c.role == "key"]
+        known, new = _native.MysqlKeyed.with_values(self.work.part, rows, positions)
+        outcome = Outcome(actions=["duplicate"] * len(self.work.part))
+        counting = self._counting(known)
+        for chunk in self.way.chunks(counting):
+            self._chunk(chunk, outcome.actions)
+        made = Sent.joined(self._insert_new(new, outcome.actions)) if new else None
+        outcome.rowcount = sum(action in {"inserted", "updated"} for action in outcome.actions)
+        if self.way.plan.returning is not None:
+            outcome.returned = self._returned(known, new, made)
+        return outcome
+
+    def _counting(self, rows: list[int]) -> list[int]:
+        """The rows that count, one per key, in the order of the keys."""
+        if len(rows) < 2:
+            return rows
+        if not self.work.compares:
+            raise exc.InvalidRequestError(
+                "a key is expected to have values of its column's type, "
+                "else rows of one key can't be told"
+            )
+        way = Pass(self.work, alone=False)
+        by_rank: dict[int, list[int]] = defaultdict(list)
+        for row, rank in way.ordered(rows):
+            by_rank[rank].append(row)
+        duplicates = self.way.plan.native.duplicates
+        twice = [same[:2] for same in by_rank.values() if len(same) > 1]
+        if twice and duplicates == "error":
+            first, second = min(twice, key=itemgetter(1))
+            raise exc.InvalidRequestError(
+                f"rows {first} and {second} have the same key; "
+                "duplicates='first' or 'last' says which of them counts"
+            )
+        counting = [same[-1 if duplicates == "last" else 0] for same in by_rank.values()]
+        # Generated keys are given in the order of the rows.
+        as_they_are = not self.way.in_order or (self.way.alone and self.way.plan.probe_first)
+        return sorted(counting) if as_they_are else counting
+
+    def _chunk(self, rows: list[int], actions: list[str]) -> None:
+        if self._has_clause(rows):
+            makes = self.work.generated is not None and not self._gives_generated
+            act = self._by_new_keys if makes and not self.way.alone else self._by_echo
+            act(rows, actions)
+            return
+        found = self._found(rows)
+        self._update(found, actions)
+        new = [row for row in rows if row not in found]
+        # Generated keys are given in the order of the rows.
+        self._insert_or_update(sorted(new) if self.way.plan.probe_first else new, actions)
+
+    # One statement for rows that are there and rows that are not
+
+    def _has_clause(self, rows: list[int]) -> bool:
+        """Whether one statement means the same."""
+        native = self.way.plan.native
+        if native.has_condition or native.only_changed or self.way.plan.probe_first:
+            return False
+        if not self._only_key:
+            return False
+        shapes = self.way.writer.shapes(self.work.part, rows)
+        return len(shapes) == 1 and self._clause(rows[:1]) is not None
+
+    def _clause(self, rows: list[int], echo: int | None = None) -> str | None:
+        dialect: Any = self.work.connection.dialect
+        alias = bool(dialect._requires_alias_for_on_duplicate_key)
+        return self.way.writer.on_duplicate_key(self.work.part, rows, alias=alias, echo=echo)
+
+    def _by_echo(self, rows: list[int], actions: list[str]) -> None:
+        """The statement tells which rows were there, by LAST_INSERT_ID()."""
+        while rows:
+            echo = next(_echoes) % (2**15 - 1) + 1
+            tail = self._clause(rows[:_ECHOED], echo)
+            sql, count = self._statement(rows[:_ECHOED], tail or "")
+            some, rows = rows[:count], rows[count:]
+            told = self.way.execute(sql, self.way.plan.sql, some).last_key or 0
+            bits = told % 2**_ECHO_BITS if self._is_echo(told, echo, some) else 0
+            for number, row in enumerate(some):
+                actions[row] = "updated" if bits >> number & 1 else "inserted"
+
+    def _is_echo(self, told: int, echo: int, rows: list[int]) -> bool:
+        """Whether it is not the generated column's value in one of the rows."""
+        if told >> _ECHO_BITS != echo:
+            return False
+        position = self._generated
+        if position is None or told not in {self.work.part.value(r, position) for r in rows}:
+            return True
+        return bool(self._last_key() == told)
+
+    def _by_new_keys(self, rows: list[int], actions: list[str]) -> None:
+        """Rows with the keys that the server made for the statement are new."""
+        self._last_key(0)
+        tail = self._clause(rows[:1])
+        for some, reply in self._insert(rows, tail or ""):
+            new = self._made(some, reply.last_key or 0)
+            for row in some:
+                actions[row] = "inserted" if row in new else "updated"
+
+    def _made(self, rows: list[int], first: int) -> set[int]:
+        """Those of the rows whose keys the last statement made: it was the first to have the keys
+        from the first one on, one for each row.
+        """
+        assert self._generated is not None
+        native, count = self.way.plan.native, len(rows)
+        key = f"{native.sql_table}.{native.columns[self._generated].sql_name}"
+        new: set[int] = set()
+        while rows:
+            sql, stop = self.way.writer.write(
+                "peek", self.work.part, rows, wanted=mysql.WANTED, limit=self.work.limit - 500
+            )
+            sql += (
+                f" WHERE LAST_INSERT_ID() = {first} AND {key} BETWEEN {first} AND "
+                f"{first} + {count - 1} * @@auto_increment_increment"
+            ).encode()
+            reply = self.way.execute(sql, "SELECT /* rows by their keys */", rows[:stop])
+            new.update(row[0] for row in reply.answer.rows)
+            rows = rows[stop:]
+        return new
+
+    def _last_key(self, value: int | None = None) -> int:
+        """LAST_INSERT_ID(), set to a value if there is one."""
+        sql = f"SELECT LAST_INSERT_ID({'' if value is None else value})"
+        return int(self.way.execute(sql.encode(), sql).answer.rows[0][0])
+
+    @cached_property
+    def _generated(self) -> int | None:
+        """The position of the column of which the server makes values."""
+        columns = enumerate(self.way.plan.native.columns)
+        return next((i for i, c in columns if c.name == self.work.generated), None)
+
+    @property
+    def _gives_generated(self) -> bool:
+        return self._generated is not None and self.work.part.gives(self._generated)
+
+    @cached_property
+    def _only_key(self) -> bool:
+        """Whether rows can clash with no other unique key than the call's."""
+        for columns in self.work.catalog.unique.values():
+            if columns == self.work.key:
+                continue
+            generated = columns is not None and columns == {self.work.generated}
+            if not generated or self._gives_generated:
+                return False
+        return True
+
+    # Rows that are there, and then the others
+
+    def _found(self, rows: list[int]) -> dict[int, Found]:
+        """The rows that are there, locked; compared where only changed ones are to be updated."""
+        if not self.way.plan.native.only_changed:
+            return self.way.look(rows)
+        found: dict[int, Found] = {}
+        for _, some in self.way.writer.shapes(self.work.part, rows):
+            found |= self.way.look(some)
+        return found
+
+    def _update(self, found: dict[int, Found], actions: list[str]) -> None:
+        for sets, some in self.way.writer.shapes(self.work.part, list(found)):
+            changed = [r for r in some if sets and found[r].matches and found[r].would_change]
+            for row in some:
+                actions[row] = "unchanged"
+            for row in changed:
+                actions[row] = "updated"
+            for _ in self.way.send("update", changed):
+                pass
+
+    def _insert_or_update(self, rows: list[int], actions: list[str]) -> None:
+        while rows:
+            sql, count = self._statement(rows, "")
+            some, rows = rows[:count], rows[count:]
+            try:
+                self.way.execute(sql, self.way.plan.sql, some)
+            except exc.IntegrityError:
+                found = self._found(some)
+                if not found:
+                    raise
+                # Another transaction has inserted them in the meantime.
+                self._update(found, actions)
+                rows = [row for row in some if row not in found] + rows
+                continue
+            for row in some:
+                actions[row] = "inserted"
+
+    def _insert(self, rows: list[int], tail: str) -> Iterable[tuple[list[int], Reply]]:
+        done = []
+        while rows:
+            sql, count = self._statement(rows, tail)
+            done.append((rows[:count], self.way.execute(sql, self.way.plan.sql, rows[:count])))
+            rows = rows[count:]
+        return done
+
+    def _statement(self, rows: list[int], tail: str) -> tuple[bytes, int]:
+        if self.way.alone:
+            rows = rows[:1]
+        limit = self.work.limit
+        return self.way.written(
+            lambda: self.way.writer.insert(
+                self.work.part, rows, tail=tail, wanted=mysql.WANTED, limit=limit
+            )
+        )
+
+    # Rows whose keys the server makes
+
+    def _insert_new(self, rows: list[int], actions: list[str]) -> Iterator[Sent]:
+        """Inserts rows without a key; yields what is returned of them, in their order."""
+        plan = self.way.plan
+        returns = plan.returning is not None
+        native = returns and bool(self.work.connection.dialect.insert_returning)
+        keys = None
+        if returns and not native:
+            inserts = _native.MysqlWriter(
+                plan.native, generated=self.work.generated, returning=False
+            )
+            keys = mysql_keys.Keys(self.work.connection, plan, inserts)
+            keys.prepare()
+        tail = f" RETURNING {plan.native.returning}" if native else ""
+        for some, reply in self._insert(rows, tail):
+            for row in some:
+                actions[row] = "inserted"
+            answer = reply.answer
+            if keys is not None:
+                yield keys.by_range(answer.rowcount, reply.last_key, len(some))
+            else:
+                yield Sent(answer.rowcount, answer.rows, answer.type_codes or None)
+
+    def _returned(self, known: list[int], new: list[int], made: Sent | None) -> Sent:
+        back, _ = self.way.back(known)
+        if len(back.returned) != len(known) or (made and len(made.returned) != len(new)):
+            raise exc.InvalidRequestError(
+                f"{len(known) + len(new)} rows were sent and another number is found by their "
+                "keys; a trigger may have changed some, so the rows can't be matched"
+            )
+        if made is None:
+            return back
+        numbered = [(*row, number) for row, number in zip(made.returned, new, strict=True)]
+        rows = [*back.returned, *numbered]
+        return Sent(len(rows), rows, back.type_codes or made.type_codes).sorted()
