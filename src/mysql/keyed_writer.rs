@@ -155,7 +155,7 @@ impl MysqlKeyed {
 
     /// What such an INSERT does with rows that are there; None where the clause can't say it.
     ///
-    /// With `echo`, a number below 2 to the 15th, LAST_INSERT_ID() tells which of the rows those
+    /// With `echo`, a number below 2 to the 15th, `LAST_INSERT_ID()` tells which of the rows those
     /// were, of at most 48: above 48 bits it is that number, and there is a bit for each.
     #[pyo3(signature = (slice, rows, *, alias, echo=None))]
     fn on_duplicate_key(

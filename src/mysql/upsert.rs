@@ -105,7 +105,7 @@ pub struct OnDuplicateKey<'a> {
     pub rows: &'a [usize],
     /// New rows have a name.
     pub alias: bool,
-    /// A number above `ECHO_BITS` bits, under which LAST_INSERT_ID() tells the rows that were
+    /// A number above `ECHO_BITS` bits, under which `LAST_INSERT_ID()` tells the rows that were
     /// there: a bit for each.
     pub echo: Option<u64>,
     pub style: Style<'a>,
@@ -132,7 +132,7 @@ impl OnDuplicateKey<'_> {
             let value = match (column.role, &column.absent) {
                 (Role::Update, Absent::Sql(expression)) => expression.clone(),
                 (Role::Update, _) => return Ok(None),
-                _ => self.new(position),
+                _ => self.given(position),
             };
             assigned.push((column.sql_name.as_str(), value));
         }
@@ -152,7 +152,7 @@ impl OnDuplicateKey<'_> {
         Ok(Some(sql))
     }
 
-    fn new(&self, column: usize) -> String {
+    fn given(&self, column: usize) -> String {
         let name = &self.plan.column(column).sql_name;
         if self.alias { format!("{NEW}.{name}") } else { format!("VALUES({name})") }
     }
@@ -160,12 +160,12 @@ impl OnDuplicateKey<'_> {
     fn expression(&self, expression: &Expression) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Sql(text) => text.clone(),
-            Piece::Given(column) => self.new(*column),
+            Piece::Given(column) => self.given(*column),
         };
         expression.iter().map(piece).collect()
     }
 
-    /// What LAST_INSERT_ID() has of this statement, and the bit of the row that is there.
+    /// What `LAST_INSERT_ID()` has of this statement, and the bit of the row that is there.
     fn told(&self, echo: u64) -> Result<String, Refusal> {
         let mut sql = format!(
             "IF(LAST_INSERT_ID() >> {ECHO_BITS} = {echo}, LAST_INSERT_ID(), \
