@@ -246,7 +246,10 @@ class KeyedCall:
             return
         changed = frozenset().union(*(each.changed for each in sent))
         if self.request.verb == "upsert":
-            synchronize.expire(session, self.mapper, None, changed)
+            found: dict[tuple[Any, ...], Collection[str]] | None = None
+            if not self.request.key:  # by another key a row may be any object's
+                found = {key: () for key, _ in self._by_key(rows) if None not in key}
+            synchronize.expire(session, self.mapper, found, changed)
         elif self.request.verb == "update":
             given: dict[tuple[Any, ...], Collection[str]] = {}
             for key, row in self._by_key(rows):
@@ -264,7 +267,7 @@ class KeyedCall:
         for position, given in enumerate(rows):
             plain = type(given) is dict and given.keys() <= adapt.names
             row = given if plain else adapt(given, position)
-            yield tuple(row[name] for name in names), row
+            yield tuple(row.get(name) for name in names), row
 
 
 @dataclass(frozen=True)

@@ -655,9 +655,12 @@ def test_objects_of_the_session(session: Session) -> None:
     fastbulk.upsert(
         session,
         Thing,
-        [{"id": 4, "size": 5}],
+        [{"id": 4, "size": 5}, {"email": "new", "size": 5}],
         update={Thing.size: Thing.size + given(Thing.size)},
     )
+    seen = statements(session)
+    assert (objects[0].size, objects[2].size) == (2, 6)
+    assert seen == []
     assert objects[1].size == 9
 
 

@@ -92,8 +92,8 @@ def _finder(keys: Collection[tuple[Any, ...]] | None) -> Callable[[tuple[Any, ..
     Texts are compared as the loosest collation would; keys of other types than the object's may
     mean any object.
     """
-    if keys is None:
-        return lambda key: True
+    if not keys:
+        return lambda key: keys is None
     loose = {tuple(map(_loosened, key)) for key in keys}
     kinds = {tuple(map(type, key)) for key in keys}
     return lambda key: kinds != {tuple(map(type, key))} or tuple(map(_loosened, key)) in loose
