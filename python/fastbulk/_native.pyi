@@ -273,7 +273,13 @@ class MysqlKeyed:
         self, slice: Slice, rows: Sequence[int], *, tail: str, wanted: int, limit: int
     ) -> tuple[bytes, int]: ...
     def on_duplicate_key(
-        self, slice: Slice, rows: Sequence[int], *, alias: bool, echo: int | None = None
+        self,
+        slice: Slice,
+        rows: Sequence[int],
+        *,
+        alias: bool,
+        echo: int | None = None,
+        counts: bool = False,
     ) -> str | None: ...
 
 def mysql_example_sql(plan: Plan) -> str: ...

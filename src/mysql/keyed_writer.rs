@@ -156,8 +156,9 @@ impl MysqlKeyed {
     /// What such an INSERT does with rows that are there; None where the clause can't say it.
     ///
     /// With `echo`, a number below 2 to the 15th, `LAST_INSERT_ID()` tells which of the rows those
-    /// were, of at most 48: above 48 bits it is that number, and there is a bit for each.
-    #[pyo3(signature = (slice, rows, *, alias, echo=None))]
+    /// were, of at most 48: above 48 bits it is that number, and there is a bit for each; or with
+    /// `counts` their number, which after each row is another.
+    #[pyo3(signature = (slice, rows, *, alias, echo=None, counts=false))]
     fn on_duplicate_key(
         &self,
         py: Python<'_>,
@@ -165,9 +166,10 @@ impl MysqlKeyed {
         rows: Vec<usize>,
         alias: bool,
         echo: Option<u64>,
+        counts: bool,
     ) -> Result<Option<String>> {
         let (plan, style) = (self.plan.get(), self.style());
-        let clause = OnDuplicateKey { plan, slice, rows: &rows, alias, echo, style };
+        let clause = OnDuplicateKey { plan, slice, rows: &rows, alias, echo, counts, style };
         clause.write().map_err(|refusal| refuse(py, plan, slice, refusal, 0))
     }
 }

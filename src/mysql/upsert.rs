@@ -106,8 +106,9 @@ pub struct OnDuplicateKey<'a> {
     /// New rows have a name.
     pub alias: bool,
     /// A number above `ECHO_BITS` bits, under which `LAST_INSERT_ID()` tells the rows that were
-    /// there: a bit for each.
+    /// there: a bit for each, or how many they are.
     pub echo: Option<u64>,
+    pub counts: bool,
     pub style: Style<'a>,
 }
 
@@ -165,12 +166,16 @@ impl OnDuplicateKey<'_> {
         expression.iter().map(piece).collect()
     }
 
-    /// What `LAST_INSERT_ID()` has of this statement, and the bit of the row that is there.
+    /// What `LAST_INSERT_ID()` has of this statement, and what is added for a row that is there.
     fn told(&self, echo: u64) -> Result<String, Refusal> {
         let mut sql = format!(
             "IF(LAST_INSERT_ID() >> {ECHO_BITS} = {echo}, LAST_INSERT_ID(), \
-             {echo} << {ECHO_BITS}) | CASE"
+             {echo} << {ECHO_BITS}) "
         );
+        if self.counts {
+            return Ok(sql + "+ 1");
+        }
+        sql.push_str("| CASE");
         let key: Vec<_> = self.plan.key().map(|(column, _)| column).collect();
         for (bit, &row) in self.rows.iter().enumerate() {
             for (number, &column) in key.iter().enumerate() {

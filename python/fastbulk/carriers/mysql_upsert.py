@@ -30,6 +30,10 @@ _ECHOED = 48
 _echoes = itertools.count(secrets.randbelow(2**15))
 
 
+def _next_echo() -> int:
+    return next(_echoes) % (2**15 - 1) + 1
+
+
 @dataclass(frozen=True)
 class Upsert:
     """Rows that are there are locked and updated, the others inserted.
@@ -92,8 +96,12 @@ class Upsert:
     def _chunk(self, rows: list[int], actions: list[str]) -> None:
         if self._has_clause(rows):
             makes = self.work.generated is not None and not self._gives_generated
-            act = self._by_new_keys if makes and not self.way.alone else self._by_echo
-            act(rows, actions)
+            if self.work.connection.dialect.insert_returning:
+                self._by_counts(rows, actions)
+            elif makes and not self.way.alone:
+                self._by_new_keys(rows, actions)
+            else:
+                self._by_echo(rows, actions)
             return
         found = self._found(rows)
         self._update(found, actions)
@@ -113,15 +121,42 @@ class Upsert:
         shapes = self.way.writer.shapes(self.work.part, rows)
         return len(shapes) == 1 and self._clause(rows[:1]) is not None
 
-    def _clause(self, rows: list[int], echo: int | None = None) -> str | None:
+    def _clause(
+        self, rows: list[int], echo: int | None = None, *, counts: bool = False
+    ) -> str | None:
         dialect: Any = self.work.connection.dialect
         alias = bool(dialect._requires_alias_for_on_duplicate_key)
-        return self.way.writer.on_duplicate_key(self.work.part, rows, alias=alias, echo=echo)
+        return self.way.writer.on_duplicate_key(
+            self.work.part, rows, alias=alias, echo=echo, counts=counts
+        )
+
+    def _by_counts(self, rows: list[int], actions: list[str]) -> None:
+        """The statement tells after each row how many of them were there."""
+        while rows:
+            echo = _next_echo()
+            tail = self._clause(rows[:1], echo, counts=True) or ""
+            tail += " RETURNING LAST_INSERT_ID(LAST_INSERT_ID())"
+            sql, stop = self._statement(rows, tail)
+            told = self.way.execute(sql, self.way.plan.sql, rows[:stop]).answer.rows
+            self._check(stop, len(told))
+            before = 0
+            for row, (value,) in zip(rows[:stop], told, strict=True):
+                count = value % 2**_ECHO_BITS if value >> _ECHO_BITS == echo else 0
+                actions[row] = "updated" if count > before else "inserted"
+                before = count
+            rows = rows[stop:]
+
+    def _check(self, sent: int, found: int) -> None:
+        if sent != found:
+            raise exc.InvalidRequestError(
+                f"{sent} rows were sent and {found} came back; "
+                "a trigger may have changed some, so the rows can't be matched"
+            )
 
     def _by_echo(self, rows: list[int], actions: list[str]) -> None:
         """The statement tells which rows were there, by LAST_INSERT_ID()."""
         while rows:
-            echo = next(_echoes) % (2**15 - 1) + 1
+            echo = _next_echo()
             tail = self._clause(rows[:_ECHOED], echo)
             sql, count = self._statement(rows[:_ECHOED], tail or "")
             some, rows = rows[:count], rows[count:]
@@ -277,11 +312,9 @@ class Upsert:
 
     def _returned(self, known: list[int], new: list[int], made: Sent | None) -> Sent:
         back, _ = self.way.back(known)
-        if len(back.returned) != len(known) or (made and len(made.returned) != len(new)):
-            raise exc.InvalidRequestError(
-                f"{len(known) + len(new)} rows were sent and another number is found by their "
-                "keys; a trigger may have changed some, so the rows can't be matched"
-            )
+        self._check(len(known), len(back.returned))
+        if made is not None:
+            self._check(len(new), len(made.returned))
         if made is None:
             return back
         numbered = [(*row, number) for row, number in zip(made.returned, new, strict=True)]
