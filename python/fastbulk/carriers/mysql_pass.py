@@ -30,7 +30,7 @@ _TOGETHER = 2000
 #: The types of columns that order integers as integers.
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 
-_ANY: Template = [0]
+_AS_IT_IS: tuple[Template, Template] = [0], ["NOT (", 1, " <=> ", 0, ")"]
 
 #: Statements about rows that are there.
 What: TypeAlias = Literal["look", "peek", "update", "delete", "back"]
@@ -110,7 +110,7 @@ class Work:
         ):
             type_ = types.get(column.name.lower())
             if column.role == "default" or not self.part.gives(position):
-                found.append((_ANY, _ANY))
+                found.append(_AS_IT_IS)
             else:
                 found.append(None if type_ is None else type_.templates(literal))
         return found
@@ -141,10 +141,10 @@ class Work:
         """What writes the statements of rows that travel alone, or together."""
         native = self.plan.native
         if alone and not native.only_changed:
-            templates = [(_ANY, _ANY)] * len(native.columns)
+            templates = [_AS_IT_IS] * len(native.columns)
             index = None
         else:
-            templates = [template or (_ANY, _ANY) for template in self.templates]
+            templates = [template or _AS_IT_IS for template in self.templates]
             index = self.catalog.index(self.key)
         quote = self.connection.dialect.identifier_preparer.quote_identifier
         return _native.MysqlKeyed(

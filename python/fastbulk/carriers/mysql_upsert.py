@@ -18,7 +18,7 @@ from .mysql_pass import Outcome, Pass
 from .sent import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from .mysql import Reply
     from .mysql_pass import Found, Work
@@ -268,13 +268,11 @@ class Upsert:
             for row in some:
                 actions[row] = "inserted"
 
-    def _insert(self, rows: list[int], tail: str) -> Iterable[tuple[list[int], Reply]]:
-        done = []
+    def _insert(self, rows: list[int], tail: str) -> Iterator[tuple[list[int], Reply]]:
         while rows:
             sql, count = self._statement(rows, tail)
-            done.append((rows[:count], self.way.execute(sql, self.way.plan.sql, rows[:count])))
+            yield rows[:count], self.way.execute(sql, self.way.plan.sql, rows[:count])
             rows = rows[count:]
-        return done
 
     def _statement(self, rows: list[int], tail: str) -> tuple[bytes, int]:
         if self.way.alone:
