@@ -351,12 +351,14 @@ fn micros_of_day(value: &impl PyTimeAccess) -> i64 {
     micros(value.get_hour(), value.get_minute(), value.get_second(), value.get_microsecond())
 }
 
-fn push_uuid(values: &mut Vec<u128>, value: &Bound<'_, PyAny>) -> Fast {
+fn uuid_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    UUID.import(py, "uuid", "UUID")
+}
+
+fn push_uuid(values: &mut Vec<u128>, value: &Bound<'_, PyAny>) -> Fast {
     let py = value.py();
-    let Ok(class) = UUID.import(py, "uuid", "UUID") else {
-        return Fast::Other;
-    };
+    let Ok(class) = uuid_class(py) else { return Fast::Other };
     if !value.get_type().is(class) {
         return Fast::Other;
     }
@@ -480,6 +482,13 @@ fn push_wide(
 /// Pushes a value as a driver or a type's result processor gives it.
 pub fn push_returned(value: &Bound<'_, PyAny>, builder: &mut SeriesBuilder) -> Result<(), Refusal> {
     if push_plain(value, builder)? || push_typed(value, builder) {
+        return Ok(());
+    }
+    // A driver has a faster class of its own, which is a subclass.
+    let uuid = uuid_class(value.py()).is_ok_and(|class| value.is_instance(class).unwrap_or(false));
+    if uuid && let Ok(number) = value.getattr(intern!(value.py(), "int")) {
+        let number = number.extract().map_err(|error| Refusal::raised(value.py(), error))?;
+        builder.push(Cell::Uuid(number));
         return Ok(());
     }
     let kind = type_name(value);

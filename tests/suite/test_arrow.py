@@ -80,7 +80,8 @@ def everything() -> Any:
 
 def a_table(rows: int = 3) -> pa.Table:
     """Values of all direct pairs, with NULLs."""
-    moments = [NOON.replace(microsecond=0), None, dt.datetime(1, 1, 1)]
+    # asyncpg takes the first and the last day that Python has for infinities.
+    moments = [NOON.replace(microsecond=0), None, dt.datetime(1, 1, 2)]
     columns = {
         "flag": pa.array([True, None, False]),
         "number": pa.array([2**31 - 1, None, -(2**31)], pa.int32()),
@@ -89,7 +90,7 @@ def a_table(rows: int = 3) -> pa.Table:
         "price": pa.array([Decimal("1234567.25"), None, Decimal("-0.5")], pa.decimal128(20, 4)),
         "name": pa.array(["Ann", None, "日本 'x\\"]),
         "data": pa.array([b"\0\xff", None, b""]),
-        "day": pa.array([DAY, None, dt.date(9999, 12, 31)]),
+        "day": pa.array([DAY, None, dt.date(9999, 12, 30)]),
         "hour": pa.array([dt.time(23, 59, 59), None, dt.time(0)], pa.time64("us")),
         "moment": pa.array(moments, pa.timestamp("us")),
     }
@@ -455,6 +456,7 @@ def test_explain_reads_nothing(session: Session) -> None:
 def test_moments_and_wall_clocks_on_postgresql(oracle: WithTables) -> None:
     Thing = model(aware=Column(DateTime(timezone=True)), wall=Column(DateTime))
     databases = oracle(Thing)
+    # asyncpg takes the first and the last day that Python has for infinities.
     moments = [NOON.replace(tzinfo=UTC)] * 60
     berlin = pa.timestamp("us", "Europe/Berlin")
     check(databases, Thing, pa.table({"aware": pa.array(moments, berlin)}))
@@ -525,8 +527,10 @@ def test_columns_of_several_tables_by_their_keys(session: Session) -> None:
     Person, Boss = people()
     Person.metadata.create_all(session.connection())
     fastbulk.insert(session, Boss, pa.table({"id": [1, 2], "name": ["a", "b"], "budget": [1, 2]}))
-    result = fastbulk.update(session, Boss, pa.table({"id": [2], "name": ["z"], "budget": [9]}))
+    changed = pa.table({"id": [2], "name": ["z"], "budget": [9]})
+    result = fastbulk.update(session, Boss, changed, returning=[Boss.budget, Boss.name])
     assert result.rowcount == 1
+    assert result.arrow().to_pylist() == [{"budget": 9, "name": "z"}]
     assert fastbulk.delete(session, Boss, pa.table({"id": [1]})).rowcount == 1
     assert session.execute(select(Boss.id, Boss.name, Boss.budget)).all() == [(2, "z", 9)]
 
