@@ -39,7 +39,7 @@ import fastbulk
 from oracle import error_of, model, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from oracle import Oracle, WithTables
 
@@ -115,23 +115,24 @@ def test_many_batches_and_slices_of_arrays(oracle: WithTables) -> None:
     check(databases, Thing, table, table.to_reader())
 
 
-@pytest.mark.parametrize(
-    "form",
-    {
-        "batch": lambda table: table.combine_chunks().to_batches()[0],
-        "reader": lambda table: table.to_reader(),
-        "generator": lambda table: pa.RecordBatchReader.from_batches(
-            table.schema, (batch for batch in table.to_batches(max_chunksize=2))
-        ),
-        "polars": pl.from_arrow,
-        "pandas": lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
-        "duckdb": lambda table: duckdb.from_arrow(table),
-        "capsule": lambda table: Capsule(table),
-    }.values(),
-)
-def test_any_object_with_the_capsule_interface(oracle: WithTables, form: Any) -> None:
+FORMS: dict[str, Callable[[pa.Table], Any]] = {
+    "batch": lambda table: table.combine_chunks().to_batches()[0],
+    "reader": lambda table: table.to_reader(),
+    "generator": lambda table: pa.RecordBatchReader.from_batches(
+        table.schema, (batch for batch in table.to_batches(max_chunksize=2))
+    ),
+    "polars": pl.from_arrow,
+    "pandas": lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
+    "duckdb": lambda table: duckdb.from_arrow(table),
+    "capsule": lambda table: Capsule(table),
+}
+
+
+def test_any_object_with_the_capsule_interface(oracle: WithTables) -> None:
     Thing = everything()
-    check(oracle(Thing), Thing, a_table(), form(a_table()), returning=Thing.id)
+    databases = oracle(Thing)
+    for form in FORMS.values():
+        check(databases, Thing, a_table(), form(a_table()), returning=Thing.id)
 
 
 class Capsule:
