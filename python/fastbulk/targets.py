@@ -115,7 +115,7 @@ def hold(
 
 @contextmanager
 def _hold_engine(engine: Engine, why_not_own: WhyNot, connections: int) -> Iterator[Held]:
-    refused = own.why_not(engine) or why_not_own(engine)
+    refused = own.why_not(engine, connections) or why_not_own(engine)
     with ExitStack() as stack:
         if refused is None:
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import itertools
 import os
 import random
 import sys
@@ -29,7 +30,8 @@ from sqlalchemy.util import await_only
 
 import fastbulk
 from fastbulk import aio
-from oracle import model
+from fastbulk.carriers import own
+from oracle import model, place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -176,6 +178,40 @@ def test_errors_say_the_row(engine: Engine, Thing: Any) -> None:
     for count in (3, COUNT):
         error = await_only(load(count))
         assert (error.row, error.column, error.value) == (count, "name", "1")
+
+
+def test_an_engine_has_a_connection_of_its_own(
+    engine: Engine, Thing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.driver != "psycopg":
+        return
+    monkeypatch.setattr(own, "FEW", -1)
+    asynchronous = AsyncEngine(engine)
+
+    async def load() -> None:
+        result = await aio.insert(asynchronous, Thing, rows_of(3), returning=Thing.id)
+        assert (result.road.driver, result.scalars().all()) == ("tokio-postgres", [1, 2, 3])
+        with pytest.raises(exc.IntegrityError) as caught:
+            await aio.insert(asynchronous, Thing, rows_of(300))
+        assert place(caught.value) == (0, "name", "0")
+        several = await aio.insert(asynchronous, Thing, [{}], connections=2)
+        assert "spread" in several.road.refused["own connection"]
+        task = asyncio.ensure_future(_coroutine(aio.insert(asynchronous, Thing, endless())))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with AsyncSession(asynchronous) as session:
+            assert await stored(session, Thing) == 4
+            query = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(query, 'COPY')"
+            connection = await session.connection()
+            assert (await connection.exec_driver_sql(query)).scalar() == 0
+
+    def endless() -> Iterator[dict[str, Any]]:
+        for i in itertools.count():
+            yield {"name": f"n{i}"}
+
+    await_only(load())
 
 
 # Cancelling

@@ -55,6 +55,20 @@ def to_its_end(connection: Connection, work: Callable[[], _T], cancel: Cancel) -
         raise cancelled from running.exception()
 
 
+def in_thread(work: Callable[[], _T], cancel: Callable[[], None]) -> _T:
+    """Does on a thread what would block the event loop.
+
+    Where the task is cancelled ``cancel()`` ends the work, and its end is awaited.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await_only(asyncio.shield(running))
+    except asyncio.CancelledError as cancelled:
+        await_only(asyncio.to_thread(cancel))
+        await_only(asyncio.wait([running]))
+        raise cancelled from running.exception()
+
+
 def pull(rows: AsyncIterable[Any]) -> Iterator[Any]:
     """The rows of an asynchronous iterable, as an iterator for the code in the greenlet."""
     iterator = aiter(rows)

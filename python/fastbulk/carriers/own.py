@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Dialect, Engine
-from sqlalchemy.pool import NullPool, Pool, QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool
 
-from . import tokio_postgres
+from . import driver_of, tokio_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-_BY_DRIVER = {("postgresql", "psycopg"): tokio_postgres}
+_BY_DRIVER = {
+    ("postgresql", "psycopg"): tokio_postgres,
+    ("postgresql", "psycopg_async"): tokio_postgres,
+}
 
 #: Rows of a call that has a connection of the pool: ours takes 5 to 10 ms to open and to learn the
 #: catalog, which is a tenth of the time of so many rows.
@@ -33,13 +36,13 @@ FEW_SPREAD = 5_000
 _HARMLESS_OPTIONS = frozenset({"schema_translate_map", "logging_token", "compiled_cache"})
 
 
-def why_not(engine: Engine) -> str | None:
+def why_not(engine: Engine, connections: int = 1) -> str | None:
     """Why the pool's connections may be others than one of our own, if so."""
-    if engine.dialect.is_async:
-        return "the engine is asynchronous"
-    if (engine.dialect.name, engine.dialect.driver) not in _BY_DRIVER:
+    if (engine.dialect.name, driver_of(engine.dialect)) not in _BY_DRIVER:
         return f"there is none for {engine.dialect.name}+{engine.dialect.driver}"
-    if type(engine.pool) not in (NullPool, QueuePool):
+    if connections > 1 and engine.dialect.is_async:
+        return "on an event loop rows are not spread over several connections"
+    if type(engine.pool) not in (NullPool, QueuePool, AsyncAdaptedQueuePool):
         return f"the engine has a pool of its own, {type(engine.pool).__name__}"
     if type(engine.dialect).__module__.partition(".")[0] != "sqlalchemy":
         return f"the engine has a dialect of its own, {type(engine.dialect).__name__}"
@@ -99,7 +102,7 @@ def begin(engine: Engine) -> Iterator[tuple[ModuleType, Connection]]:
     sqlalchemy.exc.DBAPIError
         It can't be opened; the engine's own connections may be.
     """
-    carrier = _BY_DRIVER[engine.dialect.name, engine.dialect.driver]
+    carrier = _BY_DRIVER[engine.dialect.name, driver_of(engine.dialect)]
     arguments = _arguments(engine)
     pool = NullPool(lambda: carrier.connect(engine.dialect, arguments), dialect=engine.dialect)
     own = Engine(

@@ -6,14 +6,18 @@ so are the classes of the errors.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.util import await_only
+
 from .. import _native
 from . import libpq, postgresql, postgresql_keyed, psycopg
+from .adapted import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +55,8 @@ def connect(dialect: Dialect, arguments: dict[str, Any]) -> Connection:
     if given.pop("autocommit", False) is not False:
         raise OperationalError("the connection parameter 'autocommit' is psycopg's own")
     try:
-        connection = _native.PostgresConnection(libpq.settings(given, os.environ))
+        open_ = partial(_native.PostgresConnection, libpq.settings(given, os.environ))
+        connection = await_only(asyncio.to_thread(open_)) if dialect.is_async else open_()
     except libpq.RefusedError as error:
         raise OperationalError(str(error)) from None
     except _native.PostgresError as error:
@@ -63,7 +68,8 @@ def connect(dialect: Dialect, arguments: dict[str, Any]) -> Connection:
         if not value.startswith(expected):
             connection.close()
             raise OperationalError(f"the server's {name} is {value}")
-    return Connection(connection, getattr(dialect, "_psycopg_adapters_map", None))
+    adapters = getattr(dialect, "_psycopg_adapters_map", None)
+    return Connection(connection, adapters, dialect.is_async)
 
 
 #: In which form the texts of values must be.
@@ -104,9 +110,16 @@ class Connection:
     broken = False
     notices = ()
 
-    def __init__(self, native: _native.PostgresConnection, adapters: Any) -> None:
-        """An open connection; ``adapters`` are the dialect's own loaders of values."""
+    def __init__(
+        self, native: _native.PostgresConnection, adapters: Any, is_async: bool = False
+    ) -> None:
+        """An open connection; ``adapters`` are the dialect's own loaders of values, and where it
+        ``is_async`` an event loop runs while the server works.
+        """
         self._native = native
+        self._is_async = is_async
+        #: What SQLAlchemy takes for the driver's own.
+        self._connection = self
         self._in_transaction = False
         self._loaders = _Loaders(adapters, native.parameter("TimeZone") or "UTC")
 
@@ -188,6 +201,8 @@ class Connection:
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
+            if self._is_async:
+                return in_thread(partial(function, *arguments), self._native.cancel)
             return function(*arguments)
         except _native.PostgresError as error:
             said = dict(error.args[1])
