@@ -126,7 +126,9 @@ class Call:
         database's work, and the road with what it met."""
         notes: dict[str, str] = {}
         connection = self.held.connection
-        size = {"max_rows": _ROWS // len(self.held.others) // 4} if self.held.others else {}
+        size: dict[str, Any] = {}
+        if self.held.others:
+            size["max_rows"] = _ROWS // len(self.held.others) // 4
         context = DefaultContext(connection)
         try:
             source = Source(plan.native, rows, adapt=plan.adapt, context=context, **size)

@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,6 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from . import errors
 from ._native import ColumnError, Columns, RowError, Source
 from .call import note_objects, schemas
+from .carriers.adapted import breathe
 from .orm import synchronize
 from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
@@ -161,7 +163,8 @@ class KeyedCall:
         yield _Sent(outcome, frozenset(plan.changed_by(part)), source.seconds)
 
     def _source(self, plan: KeyedPlan, rows: _Rows) -> Source:
-        context = DefaultContext(self.held.connection)
+        connection = self.held.connection
+        context = DefaultContext(connection)
         context.isinsert = self.request.verb == "upsert"
         context.isupdate = self.request.verb == "update"
         return Source(
@@ -171,6 +174,7 @@ class KeyedCall:
             context=context,
             max_rows=sys.maxsize,
             max_bytes=sys.maxsize,
+            pause=partial(breathe, connection) if connection.dialect.is_async else None,
         )
 
     def _check_given(self, plan: KeyedPlan, part: Slice) -> None:

@@ -125,7 +125,7 @@ impl ColumnReader {
         let (adapt, context) = (self.adapt.clone_ref(py), self.context.clone_ref(py));
         let mut reader = RowReader::new(rows.as_any(), adapt, context)?;
         reader.next_row = self.rows;
-        let (slice, _) = read_rows(py, plan, &mut reader, batch.rows, usize::MAX, code)?;
+        let (slice, _) = read_rows(py, plan, &mut reader, batch.rows, usize::MAX, code, None)?;
         slice.ok_or_else(|| Error::Internal("a batch has no rows".to_owned()))
     }
 

@@ -32,6 +32,8 @@ pub struct Source {
     state: Mutex<State>,
     max_rows: usize,
     max_bytes: usize,
+    /// Called after every [`MAX_ROWS`] rows of a slice: an event loop is to run.
+    pause: Option<Py<PyAny>>,
     /// No Python code of the user's runs while the rows are read.
     #[pyo3(get)]
     pure: bool,
@@ -60,7 +62,8 @@ struct State {
 #[pymethods]
 impl Source {
     #[new]
-    #[pyo3(signature = (plan, rows, *, adapt, context, max_rows=MAX_ROWS, max_bytes=MAX_BYTES))]
+    #[pyo3(signature = (plan, rows, *, adapt, context, max_rows=MAX_ROWS, max_bytes=MAX_BYTES,
+                        pause=None))]
     fn new(
         plan: Bound<'_, Plan>,
         rows: &Bound<'_, PyAny>,
@@ -68,6 +71,7 @@ impl Source {
         context: Py<PyAny>,
         max_rows: usize,
         max_bytes: usize,
+        pause: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let (input, held) = if let Ok(columns) = rows.cast_exact::<Columns>() {
             let reader = ColumnReader::new(rows.py(), plan.get(), columns.get(), adapt, context)?;
@@ -88,7 +92,7 @@ impl Source {
             seconds: Duration::ZERO,
             overlapped: Duration::ZERO,
         };
-        Ok(Self { plan: plan.unbind(), state: Mutex::new(state), max_rows, max_bytes, pure })
+        Ok(Self { plan: plan.unbind(), state: Mutex::new(state), max_rows, max_bytes, pause, pure })
     }
 
     /// The next slice, or None after the last row.
@@ -198,7 +202,7 @@ impl Source {
         match &mut state.input {
             Input::Rows(reader) => {
                 let row = reader.next_row;
-                match read_rows(py, plan, reader, max_rows, max_bytes, code) {
+                match read_rows(py, plan, reader, max_rows, max_bytes, code, self.pause.as_ref()) {
                     Ok((slice, exhausted)) => {
                         state.exhausted = exhausted;
                         Ok(slice)
@@ -228,6 +232,7 @@ pub fn read_rows(
     max_rows: usize,
     max_bytes: usize,
     code: Code,
+    pause: Option<&Py<PyAny>>,
 ) -> Result<(Option<Slice>, bool)> {
     let first_row = reader.next_row;
     let mut builders: Vec<_> = plan
@@ -244,6 +249,11 @@ pub fn read_rows(
         exhausted = block.rows < want;
         convert(py, plan, &block, first_row + rows, &mut builders, code)?;
         read?;
+        if let Some(pause) = pause
+            && rows / MAX_ROWS < (rows + block.rows) / MAX_ROWS
+        {
+            pause.call0(py)?;
+        }
         rows += block.rows;
         nbytes = builders.iter().map(SeriesBuilder::nbytes).sum();
     }

@@ -13,7 +13,7 @@ import os
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, UserDict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +31,7 @@ from sqlalchemy.util import await_only
 import fastbulk
 from fastbulk import aio
 from fastbulk.carriers import own
-from oracle import model, place
+from oracle import Oracle, model, place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -165,6 +165,32 @@ def test_the_loop_runs_between_slices(engine: Engine, Thing: Any) -> None:
         yield from rows_of(COUNT)
 
     assert await_only(load()) > 3
+
+
+def test_the_loop_runs_while_rows_with_keys_are_read(databases: Oracle, Thing: Any) -> None:
+    """They are one slice."""
+    if not databases.backend.has("delete"):
+        return
+    turns = 0
+    read_at = set()
+
+    class Key(UserDict[str, int]):
+        def __getitem__(self, name: str) -> int:
+            read_at.add(turns)
+            return super().__getitem__(name)
+
+    async def load() -> None:
+        nonlocal turns
+        keys = [Key(id=key) for key in range(COUNT)]
+        deleting = aio.delete(AsyncEngine(databases.ours), Thing, keys)
+        loading = asyncio.ensure_future(_coroutine(deleting))
+        while not loading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert (await loading).missing == list(range(COUNT))
+
+    await_only(load())
+    assert len(read_at) > COUNT // 20_000
 
 
 def test_errors_say_the_row(engine: Engine, Thing: Any) -> None:

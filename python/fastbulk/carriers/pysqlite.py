@@ -205,7 +205,11 @@ def keyed(connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequenc
         Two rows have one key, or a trigger dropped a row.
     """
     plain.begin_on_sqlite(connection)
-    return _run(connection, plan, part, skipped=skipped)
+    if not connection.dialect.is_async:
+        return _run(connection, plan, part, skipped=skipped)
+    # A task can be cancelled when the job has just ended.
+    with all_or_nothing(connection):
+        return _run(connection, plan, part, skipped=skipped)
 
 
 def executemany(
