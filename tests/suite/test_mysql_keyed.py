@@ -237,7 +237,7 @@ def test_a_deadlock_says_that_the_transaction_is_gone(databases: Oracle) -> None
         try:
             fastbulk.update(session, Thing, [{"id": i, "name": "a"} for i in range(1, 11)])
             session.commit()
-        except exc.OperationalError as error:
+        except exc.DBAPIError as error:
             outcome.append(error)
     thread.join(10)
     (refused,) = [each for each in outcome if each is not None]
