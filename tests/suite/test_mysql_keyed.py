@@ -190,6 +190,7 @@ def writer(engine: Engine, work: Any) -> tuple[threading.Thread, list[Any]]:
     return thread, outcome
 
 
+@pytest.mark.sync
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("key", ["id", "email"])
 @pytest.mark.parametrize("probe_first", [False, True])
@@ -220,6 +221,7 @@ def test_rows_that_another_inserts_meanwhile(
         assert set(stored(session, Thing.name)) == {"ours"}
 
 
+@pytest.mark.sync
 def test_a_deadlock_says_that_the_transaction_is_gone(databases: Oracle) -> None:
     Thing = model(name=Column(String(50)))
     databases.create(Thing)
