@@ -121,3 +121,8 @@ def test_drivers_and_array_libraries_are_not_imported_before_they_are_needed() -
     command = [sys.executable, "-W", "error", "-c", program]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
     assert ran.stdout == "[]\n"
+
+
+def test_only_awaiting_needs_greenlet() -> None:
+    program = "import sys; sys.modules['greenlet'] = None; import fastbulk; fastbulk.insert"
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)

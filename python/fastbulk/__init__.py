@@ -5,15 +5,19 @@ many times as fast: in the session's own transaction, outside the GIL, with the 
 gives back in the order of the input.
 """
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from . import aio
 from .carriers.pysqlite import install as _install
 from .files import scan
 from .orm.given import given
 from .result import Result, Timing
 from .roads import Road
 from .verbs import delete, explain, insert, update, upsert
+
+if TYPE_CHECKING:
+    from . import aio
 
 __version__ = version("fastbulk")
 __all__ = [
@@ -32,3 +36,10 @@ __all__ = [
 
 # Only connections that are opened later get the SQL function.
 _install()
+
+
+def __getattr__(name: str) -> Any:
+    """``aio``, when it is asked for: SQLAlchemy's asyncio needs greenlet, which few others do."""
+    if name == "aio":
+        return import_module(".aio", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
