@@ -87,6 +87,10 @@ impl PostgresKeyed {
         self.write(py, slice, &rows, Writer::lock)
     }
 
+    fn sorted(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
+        self.write(py, slice, &rows, Writer::sorted)
+    }
+
     fn alone(&self, py: Python<'_>, slice: &Slice, row: usize, column: usize) -> Result<String> {
         self.write(py, slice, &[row], |writer| writer.alone(column))
     }

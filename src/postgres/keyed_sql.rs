@@ -126,6 +126,16 @@ impl<'a> Writer<'a> {
         Ok(format!("WITH {rows} SELECT fastbulk_row FROM fastbulk_rows"))
     }
 
+    /// Gives (number, its place among the rows of its key) of all rows, in the order of the keys.
+    pub fn sorted(mut self) -> Result<String> {
+        let keys = self.keys();
+        let rows = self.rows_sql()?;
+        Ok(format!(
+            "WITH {rows} SELECT {NUMBER}, row_number() OVER (PARTITION BY {keys} ORDER BY {NUMBER}) \
+             FROM fastbulk_rows ORDER BY {keys}, {NUMBER}"
+        ))
+    }
+
     /// Gives what the rows have for one column.
     pub fn alone(mut self, column: usize) -> Result<String> {
         self.values.insert(column);

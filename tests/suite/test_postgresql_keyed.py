@@ -29,6 +29,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 import fastbulk
 from fastbulk import given
+from fastbulk.carriers import postgresql_keyed
 from oracle import create, model, statements, stored
 
 if TYPE_CHECKING:
@@ -345,6 +346,40 @@ def test_rows_that_refer_to_each_other(session: Session, count: int) -> None:
 
 
 # How it travels
+
+
+@pytest.mark.parametrize("count", [10, 130])
+def test_more_rows_than_one_statement_takes(
+    session: Session, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_keyed, "_ROWS", 7)
+    Thing = thing()
+    create(session, Thing, [{"id": i, "email": f"e{i}"} for i in range(1, count + 1)])
+    rows = [{"id": i, "name": f"n{i}"} for i in shuffled(count)]
+    # The last one of a key wins, wherever it stands.
+    rows += [{"id": i, "size": i} for i in shuffled(count)]
+    result = fastbulk.update(session, Thing, rows, returning=[Thing.id, Thing.name, Thing.size])
+    assert result.rowcount == 2 * count
+    assert result.all() == [(i, f"n{i}", i) for i in shuffled(count) * 2]
+    with pytest.raises(StaleDataError) as caught:
+        fastbulk.update(session, Thing, [*[{**r, "size": -1} for r in rows], {"id": -5, "size": 1}])
+    assert vars(caught.value)["rows"] == [2 * count]
+    assert -1 not in stored(session, Thing.size)
+    more = [{"email": f"e{2 * i}", "size": 0} for i in shuffled(count)]
+    more.append({"email": more[0]["email"], "size": 9})
+    with pytest.raises(exc.InvalidRequestError, match=f"rows 0 and {count}"):
+        fastbulk.upsert(session, Thing, more, key="email")
+    upserted = fastbulk.upsert(
+        session, Thing, more, key="email", duplicates="last", returning=[Thing.email, Thing.size]
+    )
+    assert upserted.actions[0] == "duplicate"
+    assert upserted.inserted + upserted.updated == count
+    assert upserted.inserted == count - count // 2
+    sizes = {more[0]["email"]: 9}
+    assert upserted.all() == [(r["email"], sizes.get(r["email"], 0)) for r in more]
+    deleted = fastbulk.delete(session, Thing, [*shuffled(count), -1, 1], returning=Thing.id)
+    assert (deleted.rowcount, list(deleted.missing)) == (count, [count])
+    assert deleted.scalars().all() == shuffled(count)
 
 
 def test_one_message_for_one_row(session: Session) -> None:

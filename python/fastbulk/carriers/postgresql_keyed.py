@@ -7,10 +7,11 @@ rows are locked in that order, so that calls wait for each other and never in a 
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import exc
@@ -47,6 +48,10 @@ _IN_THIS_ORDER = {"23505", "23P01"}
 #: Foreign keys, which are checked when a statement ends.
 _AT_THE_END = "23503"
 
+#: Rows and bytes of values that are one statement: the server keeps several copies of it.
+_ROWS = 100_000
+_BYTES = 32 << 20
+
 #: Statements of rows that are one message.
 _TOGETHER = 500
 
@@ -63,6 +68,32 @@ class Done:
     unmatched: list[int] = field(default_factory=list)
     idle: list[int] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
+    #: The rows of which something was returned.
+    numbers: list[int] = field(default_factory=list)
+
+    @classmethod
+    def joined(cls, parts: list[Done], rows: int) -> Done:
+        """What became of rows that were sent in portions."""
+        returned = sorted(
+            (row for part in parts for row in zip(part.numbers, part.sent.returned, strict=True)),
+            key=itemgetter(0),
+        )
+        codes = next((part.type_codes for part in parts if part.numbers), None)
+        done = cls(
+            sum(part.rowcount for part in parts),
+            Sent(len(returned), [row for _, row in returned], codes),
+            *(
+                sorted(itertools.chain.from_iterable(getattr(part, name) for part in parts))
+                for name in ("missing", "unmatched", "idle")
+            ),
+        )
+        if any(part.actions for part in parts):
+            done.actions = [_ACTIONS["d"]] * rows
+            for part in parts:
+                for row, action in enumerate(part.actions):
+                    if action != _ACTIONS["d"]:
+                        done.actions[row] = action
+        return done
 
     @property
     def type_codes(self) -> tuple[Any, ...] | None:
@@ -96,14 +127,16 @@ def keyed(
     """
     left_out = frozenset(skipped)
     rows = [row for row in range(len(part)) if row not in left_out]
-    work = _WORK[plan.native.verb](connection, plan, part, driver)
-    with values_refused(connection), work.undone_on_error():
-        try:
-            done = work.run(rows)
-        except exc.DBAPIError as error:
-            work.explain(error)
-            raise
-        work.end(undo=plan.native.verb == "update" and bool(done.missing))
+    work = partial(_WORK[plan.native.verb], connection, plan, part, driver)
+    with values_refused(connection):
+        if len(rows) <= _ROWS and part.nbytes <= _BYTES:
+            return work().whole(rows)
+        frame = frame_of_call(connection, driver)
+        simple(connection, frame.begin)
+        with undone_on_error(connection, frame):
+            done = Done.joined([work().whole(some) for some in work().portions(rows)], len(part))
+            stale = plan.native.verb == "update" and done.missing
+            simple(connection, *(frame.undo if stale else (frame.end,)))
     return done
 
 
@@ -143,9 +176,35 @@ class _Work:
         #: Writes statements of which each has one row, and asks nothing of the catalog.
         self.row_writer = _native.PostgresKeyed(self.native, [])
 
+    def whole(self, rows: list[int]) -> Done:
+        """Sends these rows of the slice: all or nothing."""
+        with self.undone_on_error():
+            try:
+                done = self.run(rows)
+            except exc.DBAPIError as error:
+                self.explain(error)
+                raise
+            self.end(undo=self.native.verb == "update" and bool(done.missing))
+        return done
+
     def run(self, rows: list[int]) -> Done:
         """Sends these rows of the slice."""
         raise NotImplementedError
+
+    def portions(self, rows: list[int]) -> Iterator[list[int]]:
+        """The rows in the order of their keys, in portions that have all rows of a key."""
+        size = max(1, min(_ROWS, _BYTES * len(self.part) // max(self.part.nbytes, 1)))
+        plain, nulls, others = self.writer.by_key(self.part, rows)
+        write = partial(self.writer.sorted, self.part)
+        answer = self.send(write, [*plain, *nulls], "SELECT", "SELECT 0::int4, 0::int8")
+        self.end(undo=False)
+        portion: list[int] = []
+        for row, place in [*answer.rows, *zip(others, itertools.repeat(1), strict=False)]:
+            if len(portion) >= size and place == 1:
+                yield sorted(portion)
+                portion = []
+            portion.append(row)
+        yield sorted(portion)
 
     # The transaction
 
@@ -349,6 +408,7 @@ class _Update(_Work):
                 found |= self.returned_by(self.read_back(done.idle))
             returned = [found[row] for row in sorted(found)]
             done.sent = Sent(len(returned), returned, self.type_codes)
+            done.numbers = sorted(found)
         return done
 
     def in_any_order(self, rows: list[int]) -> dict[int, Any]:
@@ -379,7 +439,7 @@ class _Update(_Work):
         self.again()
         found = {}
         turn = sorted(rows, key=lambda row: places.get(row, 1))
-        for place, some in groupby(turn, key=lambda row: places.get(row, 1)):
+        for place, some in itertools.groupby(turn, key=lambda row: places.get(row, 1)):
             found |= self.update(list(some), lock=place == 1)
         if self.native.returning:
             found |= self.returned_by(self.read_back(sorted(found)))
@@ -400,6 +460,7 @@ class _Delete(_Work):
             self.leave_others_out(done, found, rows)
         if self.native.returning:
             done.sent = Sent(len(found), [found[row] for row in sorted(found)], self.type_codes)
+            done.numbers = sorted(found)
         return done
 
     def in_any_order(self, rows: list[int]) -> dict[int, Any]:
@@ -474,6 +535,7 @@ class _Upsert(_Work):
         if returning:
             returned = [by_row[row].rows[0][2:] for row in sorted(rows)]
             done.sent = Sent(len(rows), returned, answers[0].type_codes[2:])
+            done.numbers = sorted(rows)
         return done
 
     def together(self, rows: list[int]) -> Done:
@@ -497,6 +559,7 @@ class _Upsert(_Work):
         if self.native.returning:
             self.check(len(rows), len(returned))
             done.sent = Sent(len(rows), [returned[row] for row in rows], self.type_codes)
+            done.numbers = rows
         return done
 
     def uncovered(self, rows: list[int]) -> set[int]:
