@@ -39,7 +39,7 @@ class Timing(NamedTuple):
     total
         From the call's begin to its end.
     extract
-        Reading the rows and building the result's Python objects, with the GIL held.
+        Reading the rows, and loading returned entities, with the GIL held.
     run
         Sending the rows, with the GIL released.
     """

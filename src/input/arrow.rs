@@ -304,7 +304,15 @@ impl DictIterator {
         let Dicts { batches, some } = &mut *state;
         if some.as_ref().is_none_or(|(rows, next)| *next == rows.bind(py).len()) {
             let Some(batch) = batches.next(py, DICTS, usize::MAX)? else { return Ok(None) };
-            *some = Some((dicts(py, &batches.fields, &batch)?.unbind(), 0));
+            let column = |(field, lane): (&FieldRef, &Lane)| {
+                lane.objects(py, field, batch.rows).map_err(|(row, error)| {
+                    Refusal::raised(py, error).at(py, batch.first_row + row, field.name(), None)
+                })
+            };
+            let fields = &batches.fields;
+            let columns =
+                fields.iter().zip(&batch.lanes).map(column).collect::<Result<Vec<_>>>()?;
+            *some = Some((dicts(py, fields, &columns, batch.rows)?.unbind(), 0));
         }
         let Some((rows, next)) = some else { return Ok(None) };
         *next += 1;
@@ -316,25 +324,20 @@ fn already_read() -> Error {
     Error::Python(PyRuntimeError::new_err("the rows of this call are already being read"))
 }
 
-/// The rows as dicts.
+/// The rows as dicts, of whole columns.
 pub fn dicts<'py>(
     py: Python<'py>,
     fields: &[FieldRef],
-    batch: &Batch,
+    columns: &[Vec<Bound<'py, PyAny>>],
+    rows: usize,
 ) -> Result<Bound<'py, PyList>> {
-    let column = |(field, lane): (&FieldRef, &Lane)| {
-        lane.objects(py, field, batch.rows).map_err(|(row, error)| {
-            Refusal::raised(py, error).at(py, batch.first_row + row, field.name(), None)
-        })
-    };
-    let columns = fields.iter().zip(&batch.lanes).map(column).collect::<Result<Vec<_>>>()?;
-    let rows = PyList::empty(py);
-    for row in 0..batch.rows {
+    let list = PyList::empty(py);
+    for row in 0..rows {
         let dict = PyDict::new(py);
-        for (field, values) in fields.iter().zip(&columns) {
+        for (field, values) in fields.iter().zip(columns) {
             dict.set_item(field.name(), &values[row])?;
         }
-        rows.append(dict)?;
+        list.append(dict)?;
     }
-    Ok(rows)
+    Ok(list)
 }

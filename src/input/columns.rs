@@ -16,6 +16,7 @@ use super::source::read_rows;
 use super::value::{Code, Refusal, Stop, push_column, sent};
 use crate::error::{BadColumn, BadValue, Error, Result};
 use crate::kind::Kind;
+use crate::output::to_python;
 use crate::plan::{Absent, Column, Plan};
 use crate::slice::Slice;
 use crate::values::{Series, SeriesBuilder};
@@ -121,12 +122,46 @@ impl ColumnReader {
     }
 
     fn by_rows(&self, py: Python<'_>, plan: &Plan, batch: &Batch, code: Code) -> Result<Slice> {
-        let rows = dicts(py, &self.batches.fields, batch)?;
+        let lanes = self.batches.fields.iter().zip(&batch.lanes).enumerate();
+        let columns = lanes
+            .map(|(position, (field, lane))| {
+                self.converted(py, plan, position, field, lane, batch.rows)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let rows = dicts(py, &self.batches.fields, &columns, batch.rows)?;
         let (adapt, context) = (self.adapt.clone_ref(py), self.context.clone_ref(py));
         let mut reader = RowReader::new(rows.as_any(), adapt, context)?;
         reader.next_row = self.rows;
         let (slice, _) = read_rows(py, plan, &mut reader, batch.rows, usize::MAX, code, None)?;
         slice.ok_or_else(|| Error::Internal("a batch has no rows".to_owned()))
+    }
+
+    /// The values of a column as Python objects, and as its kind has them where nothing is lost.
+    fn converted<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        position: usize,
+        field: &FieldRef,
+        lane: &Lane,
+        rows: usize,
+    ) -> Result<Vec<Bound<'py, PyAny>>> {
+        let natively = Some((position, How::Natively));
+        let target = self.sources.iter().position(|&source| source == natively);
+        let column = target.map(|target| plan.column(target));
+        match (column, lane) {
+            // A moment's object has a zone, and a document's is no text.
+            (Some(column), Lane::Arrow(array))
+                if !matches!(column.kind, Kind::Instant | Kind::Json) =>
+            {
+                let series =
+                    py.detach(|| self::natively(column, array)).map_err(|(row, refused)| {
+                        self.refused(py, column, field, array, row, refused)
+                    })?;
+                Ok((0..rows).map(|row| to_python(py, series.get(row))).collect::<PyResult<_>>()?)
+            }
+            _ => self.objects(py, field, lane, rows, column.map_or(field.name(), |c| &c.key)),
+        }
     }
 
     fn slice(&self, py: Python<'_>, plan: &Plan, batch: &Batch, code: Code) -> Result<Slice> {
@@ -182,8 +217,8 @@ impl ColumnReader {
                 self.of_distinct(py, plan, column, array, code)
             }
             _ => {
-                let cells = self.cells(py, field, lane, rows, column)?;
-                self.of_objects(py, plan, column, &cells, code)
+                let values = self.objects(py, field, lane, rows, &column.key)?;
+                self.of_objects(py, plan, column, &cells(values), code)
             }
         }
     }
@@ -202,8 +237,8 @@ impl ColumnReader {
         let field = Arc::new(Field::new(&column.key, values.data_type().clone(), true));
         let rows = values.len();
         let series = self
-            .cells(py, &field, &Lane::Arrow(values), rows, column)
-            .and_then(|cells| self.of_objects(py, plan, column, &cells, code))
+            .objects(py, &field, &Lane::Arrow(values), rows, &column.key)
+            .and_then(|values| self.of_objects(py, plan, column, &cells(values), code))
             .map_err(|error| self.in_row_of(error, &positions))?;
         Ok(series.spread(py, column.kind, &positions))
     }
@@ -217,18 +252,16 @@ impl ColumnReader {
         error
     }
 
-    fn cells<'py>(
+    fn objects<'py>(
         &self,
         py: Python<'py>,
         field: &FieldRef,
         lane: &Lane,
         rows: usize,
-        column: &Column,
-    ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
-        let objects = lane.objects(py, field, rows).map_err(|(row, error)| {
-            Refusal::raised(py, error).at(py, self.rows + row, &column.key, None)
-        })?;
-        Ok(objects.into_iter().map(Some).collect())
+        key: &str,
+    ) -> Result<Vec<Bound<'py, PyAny>>> {
+        lane.objects(py, field, rows)
+            .map_err(|(row, error)| Refusal::raised(py, error).at(py, self.rows + row, key, None))
     }
 
     fn of_objects<'py>(
@@ -278,6 +311,11 @@ fn fills_nulls(column: &Column, array: &ArrayRef) -> bool {
         // To a JSON type None is a document.
         _ => column.kind == Kind::Json && !column.drop_none && nulls(),
     }
+}
+
+/// The cells of rows that all give a value.
+fn cells(values: Vec<Bound<'_, PyAny>>) -> Vec<Option<Bound<'_, PyAny>>> {
+    values.into_iter().map(Some).collect()
 }
 
 /// Whether its rows refer to values, and what becomes of one is the same in each.

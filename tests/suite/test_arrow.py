@@ -353,6 +353,10 @@ def test_defaults_that_are_called_see_the_rows(oracle: WithTables) -> None:
     check(databases, Thing, table)
     refused = road_of(databases, Thing, table).refused
     assert refused["columns"] == "Python code has to see values of 'number', 'name'"
+    # They lose nothing on that way either.
+    with Session(databases.ours) as session:
+        error = error_of(lambda: fastbulk.insert(session, Thing, pa.table({"number": [1.0, 1.5]})))
+        assert place(error) == (1, "number", 1.5)
 
 
 def test_processors_see_values_of_columns(oracle: WithTables) -> None:
@@ -499,7 +503,7 @@ def test_columns_go_by_executemany(before_import: Oracle) -> None:
     check(before_import, Thing, table, road="executemany")
 
 
-@pytest.mark.only("sqlite", "psycopg")
+@pytest.mark.only("sqlite", "psycopg", "mariadb", "mysql")
 def test_columns_of_keys_and_values(session: Session) -> None:
     Thing = model(
         name=Column(String(20)),
@@ -523,7 +527,7 @@ def test_columns_of_keys_and_values(session: Session) -> None:
     assert stored == [(1, "z", 10), (3, None, 30)]
 
 
-@pytest.mark.only("sqlite", "psycopg")
+@pytest.mark.only("sqlite", "psycopg", "mariadb", "mysql")
 def test_columns_of_several_tables_by_their_keys(session: Session) -> None:
     Person, Boss = people()
     Person.metadata.create_all(session.connection())
@@ -536,7 +540,7 @@ def test_columns_of_several_tables_by_their_keys(session: Session) -> None:
     assert session.execute(select(Boss.id, Boss.name, Boss.budget)).all() == [(2, "z", 9)]
 
 
-@pytest.mark.only("sqlite", "psycopg")
+@pytest.mark.only("sqlite", "psycopg", "mariadb", "mysql")
 def test_keys_that_can_not_be_sent(session: Session) -> None:
     Thing = model(name=Column(String(20)), number=Column(Integer))
     Thing.metadata.create_all(session.connection())

@@ -134,7 +134,7 @@ def test_expressions_are_known_by_their_values(session: Session) -> None:
     assert table.to_pylist() == [{"long": 3, "id": 1}]
 
 
-@pytest.mark.only("sqlite", "psycopg")
+@pytest.mark.only("sqlite", "psycopg", "mariadb", "mysql")
 def test_updates_and_upserts(session: Session) -> None:
     Thing = model(name=Column(String(9)))
     Thing.metadata.create_all(session.connection())
