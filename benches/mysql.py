@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 FASTBULK = "fastbulk"
 FASTBULK_PYMYSQL = "fastbulk, PyMySQL"
+FASTBULK_ENGINE = "fastbulk, Engine"
+FASTBULK_ENGINE_2 = "fastbulk, Engine, 2 connections"
 FASTBULK_IDS = "fastbulk returning id"
 FASTBULK_IDS_PYMYSQL = "fastbulk returning id, PyMySQL"
 ORM = "ORM insert"
@@ -55,6 +57,7 @@ def goals(server: str) -> list[Goal]:
         Goal(FASTBULK, (ORM,), orm, HUNDRED_THOUSAND),
         Goal(FASTBULK_PYMYSQL, (ORM_PYMYSQL,), orm, HUNDRED_THOUSAND),
         Goal(FASTBULK, (EXECUTEMANY,), 3, HUNDRED_THOUSAND),
+        Goal(FASTBULK_ENGINE, (LIMIT,), 0.95, HUNDRED_THOUSAND),
         Goal(FASTBULK_IDS, (FASTBULK,), 1 / 1.3, HUNDRED_THOUSAND),
         Goal(FASTBULK_IDS_PYMYSQL, (FASTBULK_PYMYSQL,), 1 / 1.3, HUNDRED_THOUSAND),
     ]
@@ -136,7 +139,11 @@ def measured_cases(name: str, cases: list[Case], rounds: int) -> dict[Case, Any]
         measured = {}
         for case in cases:
             prepared.cpu.clear()
-            contenders = [*session_contenders(prepared), *driver_contenders(prepared)]
+            contenders = [
+                *session_contenders(prepared),
+                *engine_contenders(prepared),
+                *driver_contenders(prepared),
+            ]
             measured[case] = measure(contenders, case, rounds)
             print(f"\n{name}")
             show_times(contenders, case, measured[case])
@@ -197,6 +204,25 @@ def session_contenders(database: Database) -> list[Contender]:
         contender(ORM, "mysqldb", orm),
         contender(ORM_PYMYSQL, "pymysql", orm),
     ]
+
+
+def engine_contenders(database: Database) -> list[Contender]:
+    """A load in a connection of its own, where it is large enough for one."""
+
+    def contender(name: str, connections: int) -> Contender:
+        def run(case: Case) -> float:
+            database.empty()
+            engine, rows = database.engines["mysqldb"], database.take(case.rows)
+
+            def load() -> None:
+                road = fastbulk.insert(engine, Order, rows, connections=connections).road
+                assert road.driver == "mysql_async" or case.rows < HUNDRED_THOUSAND.rows, road
+
+            return timed(load, lambda: None, case)
+
+        return Contender(name, run, LIMIT)
+
+    return [contender(FASTBULK_ENGINE, 1), contender(FASTBULK_ENGINE_2, 2)]
 
 
 def driver_contenders(database: Database) -> list[Contender]:

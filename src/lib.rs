@@ -21,6 +21,7 @@ mod input;
 mod kind;
 mod mysql;
 mod output;
+mod own;
 mod plan;
 mod postgres;
 mod slice;
@@ -37,6 +38,10 @@ mod _native {
     use crate::input::returned::{ReturnedColumn, returned_table};
     #[pymodule_export]
     use crate::input::source::Source;
+    #[pymodule_export]
+    use crate::mysql::connect::MysqlConnection;
+    #[pymodule_export]
+    use crate::mysql::error::MysqlError;
     #[pymodule_export]
     use crate::mysql::keyed_writer::{MysqlKeyed, mysql_example_sql};
     #[pymodule_export]

@@ -287,6 +287,17 @@ BACKENDS = {
             ("mysql", "aiomysql"),
         )
     },
+    **{
+        f"{server}-engine": Backend(
+            mysql(driver),
+            mysql_contents,
+            server,
+            "INTEGER AUTO_INCREMENT PRIMARY KEY",
+            own_connection=True,
+            speaks=(server, "mysql_async"),
+        )
+        for server, driver in (("mariadb", "pymysql"), ("mysql", "mysqldb"))
+    },
 }
 #: SQLite that fastbulk can't reach, unless Python loads extensions.
 BEFORE_IMPORT = Backend(sqlite_before_import, sqlite_contents)
@@ -337,6 +348,14 @@ class Oracle:
             if engine.driver == "asyncpg":
                 # Its prepared statements know nothing of changed tables.
                 engine.dispose()
+
+    def reconnect(self, **query: str) -> None:
+        """Connects with further options of the driver."""
+        self.dispose()
+        self.ours, self.theirs = (
+            create_engine(engine.url.update_query_dict(query))
+            for engine in (self.ours, self.theirs)
+        )
 
     def dispose(self) -> None:
         self.ours.dispose()
@@ -409,14 +428,16 @@ class Oracle:
         if self.backend.is_async:
             return await_only(self.by_awaiting(model, rows, road, arguments))
         with Session(self.ours) as session, session.begin():
-            by_engine = self.backend.own_connection and not needs_session(
-                arguments.get("returning")
-            )
+            returning = arguments.get("returning")
+            by_engine = self.backend.own_connection and not needs_session(returning)
+            driver = self.backend.speaks[1]
             result = fastbulk.insert(self.ours if by_engine else session, model, rows, **arguments)
             assert result.road.name == road, result.road
+            if returning is not None and driver == "mysql_async":  # it gives no rows back
+                driver = self.ours.driver
             if by_engine and road == "native" and not uses_context(model.__table__):
-                assert result.road.driver == "tokio-postgres", result.road
-            return comparable(result) if arguments.get("returning") is not None else None
+                assert result.road.driver == driver, result.road
+            return comparable(result) if returning is not None else None
 
     async def by_awaiting(self, model: Any, rows: Any, road: str, arguments: Any) -> Any:
         async with AsyncSession(AsyncEngine(self.ours)) as session, session.begin():

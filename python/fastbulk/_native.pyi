@@ -1,7 +1,7 @@
 """The native half: plans in, rows out. Not public; `fastbulk`'s own modules are its only users."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 Kind = Literal[
     "bool",
@@ -284,6 +284,40 @@ class MysqlKeyed:
     ) -> str | None: ...
 
 def mysql_example_sql(plan: Plan) -> str: ...
+
+class MysqlError(Exception):
+    """The server's error, or the connection's; args are (message, code, SQLSTATE)."""
+
+@final
+class MysqlConnection:
+    """A connection of our own."""
+
+    @property
+    def closed(self) -> bool: ...
+    def __new__(cls, settings: object) -> MysqlConnection: ...
+    def execute(self, sql: bytes) -> _MysqlAnswer: ...
+    def load(
+        self,
+        writer: MysqlWriter,
+        slice: Slice,
+        stored: Sequence[object],
+        ahead: Source | None = None,
+    ) -> _MysqlTaken: ...
+    def bulk(
+        self,
+        writer: MysqlWriter,
+        slice: Slice,
+        stored: Sequence[object],
+        packet: int,
+        ahead: Source | None = None,
+    ) -> _MysqlTaken: ...
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+
+#: Columns, rows, affected rows, the last generated key, the number of warnings.
+_MysqlAnswer: TypeAlias = tuple[list[str], list[tuple[Any, ...]], int, int | None, int]
+#: An answer, or why the rows are sent as literals.
+_MysqlTaken: TypeAlias = _MysqlAnswer | str
 
 @final
 class PostgresWriter:

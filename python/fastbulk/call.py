@@ -224,6 +224,8 @@ def why_not_own(
             return "mapped objects need a Session"
         if uses_context(table_of(mapper)):
             return "a default is given the connection"
+        if request.returning and not own.returns(engine):
+            return "rows that come back are read by the engine's driver"
         own.initialize(engine)
         asked = request
         if translated := schemas(engine, execution_options):

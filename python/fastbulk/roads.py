@@ -23,8 +23,8 @@ class Road:
         own ``executemany``, with tuples that native code built. ``sqlalchemy``: SQLAlchemy's own
         bulk insert.
     backend, driver
-        As SQLAlchemy names them; ``tokio-postgres`` is a connection of our own to an Engine's
-        database.
+        As SQLAlchemy names them; ``tokio-postgres`` and ``mysql_async`` are connections of our own
+        to an Engine's database.
     refused
         The faster roads, each with the reason why it was not taken. ``own connection`` is there
         where an Engine's pool had to serve, and ``columns`` where Python code had to see values
@@ -33,8 +33,9 @@ class Road:
         The statement's text for one row; its columns are those of the first rows.
     statement
         On a native road, the form of the last statement that was sent: ``COPY``,
-        ``INSERT..VALUES`` or ``INSERT..SELECT FROM unnest``. Why COPY was not used is in
-        ``refused["COPY"]``.
+        ``bulk INSERT`` (MariaDB's protocol for many rows), ``LOAD DATA LOCAL`` (of rows in
+        memory), ``INSERT..VALUES`` or ``INSERT..SELECT FROM unnest``. Why a faster one was not
+        used is in ``refused``, by its name.
     """
 
     name: str
@@ -98,6 +99,8 @@ WAYS = (
                 ("mariadb", "aiomysql"),
                 ("mariadb", "asyncmy"),
                 ("mariadb", "mysqlconnector"),
+                ("mysql", "mysql_async"),
+                ("mariadb", "mysql_async"),
             }
         ),
         ("several tables", "not rendered", "no function", "no COPY", "charset"),

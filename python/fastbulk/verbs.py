@@ -51,9 +51,10 @@ def insert(
     ----------
     target
         A ``Session``, ``scoped_session`` or ``Connection``, whose transaction is used, or an
-        ``Engine``. On PostgreSQL (psycopg) fastbulk opens a connection of its own for an Engine's
-        load of more than 50,000 rows, if it would be the same as one of the pool: the Engine and
-        its pool have no listeners, no creator and no isolation level of their own.
+        ``Engine``. On PostgreSQL (psycopg), MySQL and MariaDB fastbulk opens a connection of its
+        own for an Engine's load of more than 50,000 rows, if it would be the same as one of the
+        pool: the Engine and its pool have no listeners, no creator and no isolation level of their
+        own. On MySQL and MariaDB no rows come back over it.
     model
         A mapped class.
     rows
@@ -81,13 +82,13 @@ def insert(
         A callable that is given (rows done, rows in all or None), or True for a bar.
     connections
         Over how many connections an Engine's rows are spread, where fastbulk opens its own
-        (PostgreSQL; ``result.road`` says so). Each has its own transaction, and all are committed
-        only after all rows were sent. More than one is no longer atomic in two ways: should a
-        commit fail (a deferred constraint, a lost connection) the rows of those before it stay,
-        and others may see the rows of one connection a moment before those of the next. No
+        (PostgreSQL, MySQL, MariaDB; ``result.road`` says so). Each has its own transaction, and all
+        are committed only after all rows were sent. More than one is no longer atomic in two ways:
+        should a commit fail (a deferred constraint, a lost connection) the rows of those before it
+        stay, and others may see the rows of one connection a moment before those of the next. No
         connection sees another's rows, so rows of one call can't refer to each other, a unique
-        constraint makes one wait for the other, and the order of generated keys is not that of
-        the rows (what is returned comes in the order of the rows all the same).
+        constraint makes one wait for the other, and the order of generated keys is not that of the
+        rows (what is returned comes in the order of the rows all the same).
 
     Returns
     -------

@@ -12,7 +12,7 @@ const MAX_ZEROS: i64 = 400;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-pub type Result<T = ()> = std::result::Result<T, &'static str>;
+pub type Result<T = (), E = &'static str> = std::result::Result<T, E>;
 
 /// How texts are written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,7 +103,7 @@ pub fn write_bytes(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'\'');
 }
 
-fn push_hex(value: &[u8], out: &mut Vec<u8>) {
+pub fn push_hex(value: &[u8], out: &mut Vec<u8>) {
     out.reserve(value.len() * 2);
     for byte in value {
         out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
@@ -124,13 +124,17 @@ pub fn write_time(micros: i64, out: &mut Vec<u8>) {
 
 pub fn write_timestamp(micros: i64, out: &mut Vec<u8>) {
     out.push(b'\'');
-    push_date(micros.div_euclid(MICROS_PER_DAY) as i32, out);
-    out.push(b' ');
-    push_time(micros.rem_euclid(MICROS_PER_DAY), out);
+    push_timestamp(micros, out);
     out.push(b'\'');
 }
 
-fn push_date(days: i32, out: &mut Vec<u8>) {
+pub fn push_timestamp(micros: i64, out: &mut Vec<u8>) {
+    push_date(micros.div_euclid(MICROS_PER_DAY) as i32, out);
+    out.push(b' ');
+    push_time(micros.rem_euclid(MICROS_PER_DAY), out);
+}
+
+pub fn push_date(days: i32, out: &mut Vec<u8>) {
     let (year, month, day) = civil(days);
     push_padded(year.unsigned_abs(), 4, out);
     out.push(b'-');
@@ -140,7 +144,7 @@ fn push_date(days: i32, out: &mut Vec<u8>) {
 }
 
 /// A fraction is left out where it is zero, as drivers do: a column of text would show it.
-fn push_time(micros: i64, out: &mut Vec<u8>) {
+pub fn push_time(micros: i64, out: &mut Vec<u8>) {
     let (hour, minute, second, micro) = clock(micros);
     push_padded(u32::from(hour), 2, out);
     out.push(b':');

@@ -88,6 +88,10 @@ impl MysqlWriter {
 }
 
 impl MysqlWriter {
+    pub fn plan(&self) -> &Plan {
+        self.plan.get()
+    }
+
     fn statements<'a>(&'a self, slice: &'a Slice) -> Insert<'a> {
         let avoid = self.avoid.as_deref().map(str::as_bytes);
         let style = Style { avoid, plain_floats: self.plain_floats };

@@ -1,16 +1,12 @@
 //! A connection of our own: opened, used, cancelled and closed.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::time::Duration;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio_postgres::{CancelToken, Client, CopyInSink};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -19,23 +15,18 @@ use super::error::from_server;
 use super::settings::Settings;
 use super::tls;
 use crate::error::{Error, Result};
-use crate::gate::Gate;
-
-/// How often a statement that runs looks for Ctrl-C.
-const PATIENCE: Duration = Duration::from_millis(100);
+use crate::own::{Own, closed, runtime, watched};
 
 /// What the server said of itself when the connection was opened, as far as values depend on it.
 const PARAMETERS: [&str; 4] = ["DateStyle", "IntervalStyle", "TimeZone", "client_encoding"];
 
-/// A connection with a runtime on the thread that calls it. It belongs to the process that opened
-/// it: a fork would share the socket.
+/// A connection with a runtime on the thread that calls it.
 #[pyclass(frozen, module = "fastbulk._native")]
 pub struct PostgresConnection {
-    process: u32,
     tls: MakeRustlsConnect,
     cancel: CancelToken,
     parameters: HashMap<String, String>,
-    state: Mutex<Option<State>>,
+    state: Own<State>,
 }
 
 struct State {
@@ -65,13 +56,7 @@ impl PostgresConnection {
         runtime.spawn(async move { connection.await.unwrap_or_default() });
         let cancel = client.cancel_token();
         let state = State { runtime, client, copy: None, described: HashMap::new() };
-        Ok(Self {
-            process: std::process::id(),
-            tls,
-            cancel,
-            parameters,
-            state: Mutex::new(Some(state)),
-        })
+        Ok(Self { tls, cancel, parameters, state: Own::new(state) })
     }
 
     /// What the server said of itself.
@@ -81,10 +66,9 @@ impl PostgresConnection {
 
     #[getter]
     fn closed(&self) -> bool {
-        match self.state.try_lock() {
-            Ok(state) => state.as_ref().is_none_or(|state| state.client.is_closed()),
-            Err(_) => false,
-        }
+        self.state
+            .peek(|state| state.is_none_or(|state| state.client.is_closed()))
+            .unwrap_or_default()
     }
 
     /// Runs statements that are one text. `columns` is a statement that is not run, and whose
@@ -150,8 +134,7 @@ impl PostgresConnection {
     }
 
     fn close(&self, py: Python<'_>) -> Result<()> {
-        self.check_process()?;
-        let state = self.lock()?.take();
+        let state = self.state.lock()?.take();
         py.detach(|| state.map(State::close));
         Ok(())
     }
@@ -165,11 +148,8 @@ impl PostgresConnection {
         py: Python<'_>,
         work: impl AsyncFnOnce(&mut Work<'_>) -> Result<T, tokio_postgres::Error> + Send,
     ) -> Result<T> {
-        self.check_process()?;
-        let mut guard = self.lock()?;
-        let Some(state) = guard.as_mut() else {
-            return Err(PyRuntimeError::new_err("the connection is closed").into());
-        };
+        let mut guard = self.state.lock()?;
+        let state = guard.as_mut().ok_or_else(closed)?;
         py.detach(|| {
             let State { runtime, client, copy, described } = state;
             let mut work_on = Work { client, copy, described };
@@ -181,23 +161,6 @@ impl PostgresConnection {
     async fn cancel_statement(&self) {
         // A request that gets lost leaves the statement to its natural end.
         self.cancel.cancel_query(self.tls.clone()).await.unwrap_or_default();
-    }
-
-    fn check_process(&self) -> Result<()> {
-        if self.process == std::process::id() {
-            return Ok(());
-        }
-        Err(PyRuntimeError::new_err("the connection belongs to the process that was forked").into())
-    }
-
-    fn lock(&self) -> Result<MutexGuard<'_, Option<State>>> {
-        match self.state.try_lock() {
-            Ok(guard) => Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {
-                Err(PyRuntimeError::new_err("the connection is in use by another thread").into())
-            }
-        }
     }
 }
 
@@ -217,47 +180,4 @@ impl State {
         runtime.block_on(tokio::task::yield_now());
         runtime.shutdown_background();
     }
-}
-
-impl Drop for PostgresConnection {
-    fn drop(&mut self) {
-        // In a fork even closing the files would reach into the parent's event queue.
-        if self.process != std::process::id()
-            && let Ok(state) = self.state.get_mut()
-        {
-            std::mem::forget(state.take());
-        }
-    }
-}
-
-fn runtime() -> Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Internal(format!("no runtime for a connection: {error}")))
-}
-
-/// Runs `work`, which a Ctrl-C ends by way of `stop`; the handler's exception is the outer error.
-fn watched<T>(
-    runtime: &Runtime,
-    work: impl Future<Output = T>,
-    stop: impl AsyncFn(),
-) -> PyResult<T> {
-    let mut gate = Gate::new();
-    runtime.block_on(async {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut work => return Ok(result),
-                () = tokio::time::sleep(PATIENCE) => {
-                    if let Err(raised) = gate.interrupted() {
-                        stop().await;
-                        work.await;
-                        return Err(raised);
-                    }
-                }
-            }
-        }
-    })
 }

@@ -61,20 +61,15 @@ def hostile_thing() -> Any:
     return model(text=Column(Text), data=Column(LargeBinary), number=Column(Double))
 
 
-def set_mode(engine: Engine, sql_mode: str) -> None:
-    engine.dispose()
-
-    @event.listens_for(engine, "connect")
-    def connect(connection: Any, record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"SET sql_mode = '{sql_mode}'")
-        cursor.close()
+def in_mode(sql_mode: str) -> dict[str, str]:
+    """The option of every driver by which its connections have this mode."""
+    return {"init_command": f"SET sql_mode = '{sql_mode}'"}
 
 
 @pytest.mark.parametrize("sql_mode", MODES)
 def test_hostile_values_come_back_as_they_are(databases: Oracle, sql_mode: str) -> None:
+    databases.reconnect(**in_mode(sql_mode))
     engine = databases.ours
-    set_mode(engine, sql_mode)
     Thing = hostile_thing()
     Thing.metadata.create_all(engine)
     rows = st.lists(
@@ -90,8 +85,9 @@ def test_hostile_values_come_back_as_they_are(databases: Oracle, sql_mode: str) 
     def check(values: list[tuple[str, bytes, float]]) -> None:
         with Session(engine) as session:
             session.execute(Thing.__table__.delete())
+            session.commit()
             given = [{"text": t, "data": d, "number": n} for t, d, n in values]
-            fastbulk.insert(session, Thing, given)
+            databases.by_fastbulk(Thing, given)
             # In binary, lest the server's conversion on the way back hide what it stores.
             found = session.execute(
                 select(func.hex(Thing.text), Thing.data, Thing.number).order_by(Thing.id)
@@ -118,8 +114,8 @@ ATTACKS = [
 
 @pytest.mark.parametrize("sql_mode", MODES)
 def test_sql_in_values_is_text(databases: Oracle, sql_mode: str) -> None:
+    databases.reconnect(**in_mode(sql_mode))
     engine = databases.ours
-    set_mode(engine, sql_mode)
     Thing = model(a=Column(String(100)), data=Column(LargeBinary))
     Thing.metadata.create_all(engine)
     for attack in ATTACKS:
@@ -217,12 +213,11 @@ def test_another_character_set_goes_the_plain_road(
 
 def test_what_the_server_bends_is_told(databases: Oracle) -> None:
     """It stores what SQLAlchemy's insert would have it store, and does not keep it to itself."""
-    for engine in (databases.ours, databases.theirs):
-        set_mode(engine, "")
+    databases.reconnect(**in_mode(""))
     Thing = model(text=Column(String(3)), size=Column(Integer))
     databases.create(Thing)
-    rows: list[dict[str, Any]] = [{"text": "abc", "size": i} for i in range(2_000)]
-    rows[1_500] = {"text": "abcdef", "size": 2**40}
+    rows: list[dict[str, Any]] = [{"id": i + 1, "text": "abc", "size": i} for i in range(2_000)]
+    rows[1_500] |= {"text": "abcdef", "size": 2**40}
     with pytest.warns(exc.SAWarning, match=r"too long|truncated.*at row 1500 \(and 1 more\)"):
         databases.check(Thing, rows)
 
@@ -236,8 +231,7 @@ def test_notes_are_no_warnings(databases: Oracle) -> None:
 
 
 def test_zero_is_a_key_where_the_mode_says_so(databases: Oracle) -> None:
-    for engine in (databases.ours, databases.theirs):
-        set_mode(engine, "NO_AUTO_VALUE_ON_ZERO")
+    databases.reconnect(**in_mode("NO_AUTO_VALUE_ON_ZERO"))
     Thing = model(value=Column(Integer))
     databases.create(Thing)
     rows = [{"value": 1}, {"id": 0, "value": 2}, {"value": 3}, {"id": 50, "value": 4}, {"value": 5}]
@@ -260,15 +254,8 @@ def test_zero_generates_a_key_elsewhere(databases: Oracle) -> None:
 
 
 def test_keys_of_an_increment_of_five(databases: Oracle) -> None:
-    for engine in (databases.ours, databases.theirs):
-        engine.dispose()
-
-        @event.listens_for(engine, "connect")
-        def connect(connection: Any, record: Any) -> None:
-            cursor = connection.cursor()
-            cursor.execute("SET auto_increment_increment = 5, auto_increment_offset = 3")
-            cursor.close()
-
+    step = "SET auto_increment_increment = 5, auto_increment_offset = 3"
+    databases.reconnect(init_command=step)
     Thing = model(value=Column(Integer))
     databases.create(Thing)
     rows = [{"value": i} for i in range(20)]

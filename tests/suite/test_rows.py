@@ -186,7 +186,8 @@ def test_counts_around_the_sizes_of_statements(oracle: WithTables, count: int) -
     with Session(oracle(Thing).ours) as session:
         more = [{"name": f"m{i}"} for i in range(count)]
         ids = fastbulk.insert(session, Thing, more, returning=Thing.id).scalars().all()
-        assert ids == list(range(count + 1, 2 * count + 1))
+        # MariaDB's bulk protocol and LOAD DATA leave a gap behind them.
+        assert ids == list(range(ids[0], ids[0] + count))
 
 
 @pytest.mark.parametrize("count", [19_999, 20_000, 20_001, 40_000, 40_001])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from sqlalchemy import exc
 
 from .. import _native
-from . import mysql_errors, mysql_keys, statement
+from . import mysql_errors, mysql_fields, mysql_keys, statement
 from .mysql_errors import TRANSACTION, Frame, simple
 from .sent import Answer, Sent
 
@@ -46,6 +46,8 @@ class Driver(Protocol):
     avoid: str | None
     #: It writes 1.0 and not 1.0e0, so that the server reads a decimal.
     plain_floats: bool
+    #: Its cursors send rows without SQL around them, too (``mysql_fields``).
+    without_sql: bool
 
     def charset(self, connection: Any) -> str:
         """The character set in which the driver's connection sends statements."""
@@ -131,15 +133,22 @@ def insert(
         return
     work = Work.of(connection, plan, driver)
     notes["statement"] = "INSERT..VALUES"
-    if work.keys is None and source.exhausted:
+    if work.keys is None and source.exhausted and not driver.without_sql:
         first = work.write(part, 0, len(part))
         if first.end == len(part):
             # One statement undoes itself, so that the common small call is no more than that.
             yield work.send(part, first, in_frame=False)
             return
     with all_or_nothing(connection, driver):
+        road = work.by_fields(notes)
         while part is not None:
-            yield Sent.joined(work.send_all(part))
+            sent = None if road is None else road.send(part, source)
+            if road is not None and not isinstance(sent, Sent):
+                notes |= {"statement": "INSERT..VALUES", road.form: str(sent)}
+                road = None
+            if not isinstance(sent, Sent):
+                sent = Sent.joined(work.send_all(part))
+            yield sent._replace(first_row=part.first_row)
             part = source.next_slice()
 
 
@@ -182,6 +191,19 @@ class Work:
     def limit(self) -> int:
         """Bytes that a statement may have."""
         return max_statement(self.connection)
+
+    def by_fields(self, notes: dict[str, str]) -> mysql_fields.Fields | None:
+        """How rows are sent without SQL around them, if they can be."""
+        if not self.driver.without_sql or self.plan.returning is not None:
+            return None
+        fields = mysql_fields.Fields.of(self.connection, self.plan, self.writer, self.limit)
+        if isinstance(fields, str):
+            dialect: Any = self.connection.dialect
+            form = mysql_fields.BULK if dialect.is_mariadb else mysql_fields.LOAD
+            notes[form] = fields
+            return None
+        notes["statement"] = fields.form
+        return fields
 
     def write(self, part: Slice, start: int, end: int) -> Written:
         """The statement of these rows, or of the first of them that fill one."""

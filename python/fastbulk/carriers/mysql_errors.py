@@ -95,11 +95,8 @@ def explain(
     run
         Sends some of the rows.
     """
-    code = _code(error, connection)
-    if code == _DEADLOCK:
-        error.add_detail("the server has rolled back the whole transaction")
-    if error.connection_invalidated or code not in _OF_ROWS:
-        errors.locate(error, row=None)
+    if not is_of_rows(error, connection):
+        tell(error, connection)
         return
     table = Definition.read(connection, plan)
     # Where rows can't be undone they can't be sent again either.
@@ -115,11 +112,21 @@ def explain(
     _locate(error, connection, plan, part, row, table)
 
 
+def is_of_rows(error: exc.DBAPIError, connection: Connection) -> bool:
+    """Whether the values of a row brought the error about."""
+    return not error.connection_invalidated and code_of(error, connection) in _OF_ROWS
+
+
+def tell(error: exc.DBAPIError, connection: Connection) -> None:
+    """Says what an error that is about no row has come to."""
+    if code_of(error, connection) == _DEADLOCK:
+        error.add_detail("the server has rolled back the whole transaction")
+    errors.locate(error, row=None)
+
+
 def is_undone(error: exc.DBAPIError, connection: Connection, plan: KeyedPlan) -> bool:
     """Whether what a row's error ended is undone, so that its rows can be sent again."""
-    if error.connection_invalidated or _code(error, connection) not in _OF_ROWS:
-        return False
-    return Definition.read(connection, plan).transactional
+    return is_of_rows(error, connection) and Definition.read(connection, plan).transactional
 
 
 def explain_row(
@@ -130,10 +137,8 @@ def explain_row(
     row: int | None,
 ) -> None:
     """Says of the error of one row's own statement which columns it is about."""
-    if _code(error, connection) == _DEADLOCK:
-        error.add_detail("the server has rolled back the whole transaction")
-    if row is None or error.connection_invalidated or _code(error, connection) not in _OF_ROWS:
-        errors.locate(error, row=None)
+    if row is None or not is_of_rows(error, connection):
+        tell(error, connection)
         return
     _locate(error, connection, plan, part, row, Definition.read(connection, plan))
 
@@ -176,7 +181,7 @@ def _row(
     run: Callable[[int, int], Any],
 ) -> int:
     """The row that the message names, or else the last one of the shortest beginning that fails."""
-    code = _code(error, connection)
+    code = code_of(error, connection)
     simple(connection, frame.begin)
     try:
 
@@ -184,7 +189,7 @@ def _row(
             try:
                 run(low, high)
             except exc.DBAPIError as again:
-                return _code(again, connection) == code
+                return code_of(again, connection) == code
             finally:
                 for sql in frame.again:
                     simple(connection, sql)
@@ -212,7 +217,8 @@ def _named_row(error: exc.DBAPIError, start: int, end: int) -> int | None:
     return row if start <= row < end else None
 
 
-def _code(error: exc.DBAPIError, connection: Connection) -> int | None:
+def code_of(error: exc.DBAPIError, connection: Connection) -> int | None:
+    """The server's number of an error."""
     dialect: Any = connection.dialect
     code: int | None = dialect._extract_error_code(error.orig)
     return code

@@ -24,6 +24,7 @@ class _Driver:
     """What mysqlclient's connection tells."""
 
     avoid: str | None = None
+    without_sql = False
     plain_floats = False
 
     def charset(self, connection: Any) -> str:
@@ -40,17 +41,41 @@ class _Driver:
         return str(value)
 
 
-_DRIVER = _Driver()
+DRIVER = _Driver()
+
+
+def client(dbapi: Any) -> dict[str, Any]:
+    """What the driver's C library does where nothing is said; see ``mysql_settings``."""
+    # Version 3 of MariaDB's; MySQL's own were never called so.
+    return {"libmariadb": dbapi.get_client_info().startswith("3."), "flags": 0}
+
+
+def error(dbapi: Any, code: int, state: str, message: str) -> Exception:
+    """The server's error as the driver raises it."""
+    # The driver's table is in C (``_mysql_Exception`` in ``_mysql.c``).
+    name = next((name for name, codes in _ERRORS.items() if code in codes), "OperationalError")
+    raised: Exception = getattr(dbapi, name if code >= 1000 else "InternalError")(code, message)
+    return raised
+
+
+_ERRORS = {
+    "ProgrammingError": {
+        1007, 1064, 1102, 1103, 1110, 1111, 1112, 1113, 1146, 1149, 1179, 2014,
+    },
+    "DataError": {1171, 1230, 1264, 1265, 1406, 1441},
+    "IntegrityError": {1048, 1062, 1169, 1215, 1216, 1217, 1364, 1451, 1452},
+    "NotSupportedError": {1196, 1235, 1286, 1289},
+}  # fmt: skip
 
 
 def facts(connection: Connection) -> dict[str, str]:
     """What closes a road on this connection, by name, with the reason in words."""
-    return mysql.facts(connection, _DRIVER)
+    return mysql.facts(connection, DRIVER)
 
 
 def adapt(dialect: Dialect) -> Callable[[Any], Any]:
     """The driver's own form of objects that native code does not know."""
-    return mysql.adapt(dialect, _DRIVER)
+    return mysql.adapt(dialect, DRIVER)
 
 
 def example_sql(plan: Plan) -> str:
@@ -60,19 +85,19 @@ def example_sql(plan: Plan) -> str:
 
 def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return mysql.all_or_nothing(connection, _DRIVER)
+    return mysql.all_or_nothing(connection, DRIVER)
 
 
 def native(
     connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
 ) -> Iterator[Sent]:
     """Sends all rows natively; see :func:`fastbulk.carriers.mysql.insert`."""
-    return mysql.insert(connection, plan, source, _DRIVER, notes)
+    return mysql.insert(connection, plan, source, DRIVER, notes)
 
 
 def keyed(connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]) -> Outcome:
     """Finds rows by their keys; see :func:`fastbulk.carriers.mysql_keyed.keyed`."""
-    return mysql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
+    return mysql_keyed.keyed(connection, plan, part, skipped, DRIVER)
 
 
 def executemany(

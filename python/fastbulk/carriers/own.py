@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool
 
-from . import driver_of, tokio_postgres
+from . import driver_of, mysql_async, tokio_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _BY_DRIVER = {
     ("postgresql", "psycopg"): tokio_postgres,
     ("postgresql", "psycopg_async"): tokio_postgres,
+    ("mysql", "mysqldb"): mysql_async,
+    ("mysql", "pymysql"): mysql_async,
+    ("mysql", "mysqlconnector"): mysql_async,
+    ("mariadb", "mysqldb"): mysql_async,
+    ("mariadb", "pymysql"): mysql_async,
+    ("mariadb", "mysqlconnector"): mysql_async,
 }
 
 #: Rows of a call that has a connection of the pool: ours takes 5 to 10 ms to open and to learn the
@@ -115,6 +121,12 @@ def begin(engine: Engine) -> Iterator[tuple[ModuleType, Connection]]:
     )
     with own.begin() as connection:
         yield carrier, connection
+
+
+def returns(engine: Engine) -> bool:
+    """Whether rows can come back over a connection of our own."""
+    returns: bool = _BY_DRIVER[engine.dialect.name, engine.dialect.driver].RETURNS
+    return returns
 
 
 def initialize(engine: Engine) -> None:

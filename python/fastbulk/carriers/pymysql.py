@@ -24,6 +24,7 @@ class _Driver:
     """What PyMySQL's connection tells."""
 
     avoid: str | None = None
+    without_sql = False
     plain_floats = False
 
     def charset(self, connection: Any) -> str:
@@ -42,17 +43,31 @@ class _Driver:
         return str(value)
 
 
-_DRIVER = _Driver()
+DRIVER = _Driver()
+
+
+def client(dbapi: Any) -> dict[str, Any]:
+    """What the driver does where nothing is said; see ``mysql_settings``."""
+    return {"libmariadb": False, "flags": 0}
+
+
+def error(dbapi: Any, code: int, state: str, message: str) -> Exception:
+    """The server's error as the driver raises it."""
+    default = dbapi.err.InternalError if code < 1000 else dbapi.err.OperationalError
+    raised: Exception = dbapi.err.error_map.get(code, default)(code, message)
+    if hasattr(raised, "sqlstate"):  # not in older versions
+        raised.sqlstate = state
+    return raised
 
 
 def facts(connection: Connection) -> dict[str, str]:
     """What closes a road on this connection, by name, with the reason in words."""
-    return mysql.facts(connection, _DRIVER)
+    return mysql.facts(connection, DRIVER)
 
 
 def adapt(dialect: Dialect) -> Callable[[Any], Any]:
     """The driver's own form of objects that native code does not know."""
-    return mysql.adapt(dialect, _DRIVER)
+    return mysql.adapt(dialect, DRIVER)
 
 
 def example_sql(plan: Plan) -> str:
@@ -62,19 +77,19 @@ def example_sql(plan: Plan) -> str:
 
 def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return mysql.all_or_nothing(connection, _DRIVER)
+    return mysql.all_or_nothing(connection, DRIVER)
 
 
 def native(
     connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
 ) -> Iterator[Sent]:
     """Sends all rows natively; see :func:`fastbulk.carriers.mysql.insert`."""
-    return mysql.insert(connection, plan, source, _DRIVER, notes)
+    return mysql.insert(connection, plan, source, DRIVER, notes)
 
 
 def keyed(connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]) -> Outcome:
     """Finds rows by their keys; see :func:`fastbulk.carriers.mysql_keyed.keyed`."""
-    return mysql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
+    return mysql_keyed.keyed(connection, plan, part, skipped, DRIVER)
 
 
 def executemany(

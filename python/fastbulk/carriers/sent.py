@@ -32,6 +32,8 @@ class Sent(NamedTuple):
     rowcount: int
     returned: Sequence[tuple[Any, ...]]
     type_codes: tuple[Any, ...] | None
+    #: The index, in the whole input, of the first row that was sent.
+    first_row: int = 0
 
     @classmethod
     def joined(cls, parts: Iterable[Sent]) -> Sent:

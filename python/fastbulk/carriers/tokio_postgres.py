@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: What a road calls this driver.
 NAME = "tokio-postgres"
 
+#: Rows may come back.
+RETURNS = True
+
 adapt = psycopg.adapt
 UNDOES_ITSELF = psycopg.UNDOES_ITSELF
 example_sql = psycopg.example_sql
