@@ -5,7 +5,7 @@ use std::fmt::Write;
 use pyo3::prelude::*;
 
 use crate::output::Action;
-use crate::plan::{Absent, Conflict, Expression, Piece, Plan, Role, Verb};
+use crate::plan::{Absent, Column, Conflict, Expression, Piece, Plan, Role, Verb};
 
 /// How a column stands in a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +77,7 @@ fn row(plan: &Plan, shape: &[Place]) -> String {
 fn present<'a>(
     plan: &'a Plan,
     shape: &'a [Place],
-) -> impl Iterator<Item = (&'a crate::plan::Column, Place)> {
+) -> impl Iterator<Item = (&'a Column, Place)> {
     placed(shape).map(|(position, place)| (plan.column(position), place))
 }
 
@@ -162,9 +162,7 @@ impl RowSql {
 /// nothing to set.
 pub fn update(plan: &Plan, given: &[bool]) -> Option<RowSql> {
     let values = || plan.columns_of(Role::Value).filter(|(column, _)| given[*column]);
-    // What stands in for nothing is set in every row: a version id, or a value for all.
-    let mut always = plan.columns_of(Role::Update).filter(|(_, value)| value.instead_of.is_none());
-    if values().next().is_none() && plan.assignments.is_empty() && always.next().is_none() {
+    if values().next().is_none() && plan.assignments.is_empty() && always(plan).next().is_none() {
         return None;
     }
     let mut sql = RowSql::default();
@@ -190,6 +188,11 @@ pub fn update(plan: &Plan, given: &[bool]) -> Option<RowSql> {
     }
     sql.row(plan);
     Some(sql)
+}
+
+/// What is set in every row: a version id, or a value for all.
+fn always(plan: &Plan) -> impl Iterator<Item = (usize, &Column)> {
+    plan.columns_of(Role::Update).filter(|(_, value)| value.instead_of.is_none())
 }
 
 pub fn delete(plan: &Plan) -> RowSql {
@@ -267,7 +270,8 @@ impl RowSql {
         let _ = write!(self.text, " ON CONFLICT {} DO ", conflict.target);
         let given = |column: &usize| shape[*column] == Place::Bound;
         let updates: Vec<_> = conflict.updates.iter().copied().filter(given).collect();
-        if updates.is_empty() && plan.assignments.is_empty() {
+        let sets_more = !plan.assignments.is_empty() || always(plan).next().is_some();
+        if updates.is_empty() && !sets_more {
             self.push("NOTHING");
             return Action::Unchanged;
         }
@@ -314,6 +318,11 @@ impl RowSql {
         for &column in updates {
             let name = &plan.column(column).sql_name;
             let _ = write!(self.text, "{separator}{table}.{name} IS NOT excluded.{name}");
+            separator = " OR ";
+        }
+        for (column, value) in always(plan) {
+            let _ = write!(self.text, "{separator}{table}.{} IS NOT ", value.sql_name);
+            self.own_value(plan, column);
             separator = " OR ";
         }
         for (name, expression) in &plan.assignments {

@@ -464,6 +464,23 @@ def test_expressions_over_the_row_and_what_is_given(oracle: WithTables, count: i
     databases.same(ours, theirs)
 
 
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("only_changed", [False, True])
+def test_rows_that_are_there_get_one_value(
+    session: Session, count: int, only_changed: bool
+) -> None:
+    Thing = thing()
+    create(session, Thing, [{"id": 1, "size": 5}, {"id": 2, "size": 6}])
+    rows = [{"id": i, "size": i} for i in shuffled(count)]
+    result = fastbulk.upsert(
+        session, Thing, rows, update={Thing.size: 5}, only_changed=only_changed
+    )
+    there = {1: "unchanged" if only_changed else "updated", 2: "updated"}
+    assert result.actions == [there.get(row["id"], "inserted") for row in rows]
+    sizes = {row.id: row.size for row in session.execute(select(Thing.id, Thing.size))}
+    assert sizes == {i: 5 if i in there else i for i in range(1, count + 1)}
+
+
 def test_what_finds_a_row_is_not_updated(session: Session) -> None:
     Thing = thing()
     for arguments in (
