@@ -135,6 +135,7 @@ def staged(session: Session, rows: list[dict[str, Any]], columns: list[str]) -> 
     """A temporary table with the rows, by COPY."""
     cursor = cursor_of(session)
     names = ", ".join(columns)
+    cursor.execute("DROP TABLE IF EXISTS staged")  # a transaction has several small calls
     cursor.execute(
         f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {names} FROM items WITH NO DATA"
     )
