@@ -74,10 +74,7 @@ fn row(plan: &Plan, shape: &[Place]) -> String {
     format!("({})", cells.join(", "))
 }
 
-fn present<'a>(
-    plan: &'a Plan,
-    shape: &'a [Place],
-) -> impl Iterator<Item = (&'a Column, Place)> {
+fn present<'a>(plan: &'a Plan, shape: &'a [Place]) -> impl Iterator<Item = (&'a Column, Place)> {
     placed(shape).map(|(position, place)| (plan.column(position), place))
 }
 
