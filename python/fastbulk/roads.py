@@ -74,35 +74,36 @@ class Way:
     closed_by: tuple[str, ...]
 
 
+#: (backend, driver) pairs whose carriers have every verb.
+_ALL_VERBS = frozenset(
+    {
+        ("sqlite", "pysqlite"),
+        ("sqlite", "aiosqlite"),
+        ("postgresql", "psycopg"),
+        ("postgresql", "psycopg_async"),
+        ("postgresql", "psycopg2"),
+        ("postgresql", "pg8000"),
+        ("postgresql", "asyncpg"),
+        ("postgresql", "tokio-postgres"),
+        ("mysql", "mysqldb"),
+        ("mysql", "pymysql"),
+        ("mysql", "mysqlconnector"),
+        ("mysql", "aiomysql"),
+        ("mysql", "asyncmy"),
+        ("mariadb", "mysqldb"),
+        ("mariadb", "pymysql"),
+        ("mariadb", "mysqlconnector"),
+        ("mariadb", "aiomysql"),
+        ("mariadb", "asyncmy"),
+    }
+)
+
 #: From the fastest to the one that is always open.
 WAYS = (
     Way(
         "native",
         frozenset({"insert"}),
-        frozenset(
-            {
-                ("sqlite", "pysqlite"),
-                ("sqlite", "aiosqlite"),
-                ("postgresql", "psycopg"),
-                ("postgresql", "psycopg_async"),
-                ("postgresql", "psycopg2"),
-                ("postgresql", "pg8000"),
-                ("postgresql", "asyncpg"),
-                ("postgresql", "tokio-postgres"),
-                ("mysql", "mysqldb"),
-                ("mysql", "pymysql"),
-                ("mysql", "aiomysql"),
-                ("mysql", "asyncmy"),
-                ("mysql", "mysqlconnector"),
-                ("mariadb", "mysqldb"),
-                ("mariadb", "pymysql"),
-                ("mariadb", "aiomysql"),
-                ("mariadb", "asyncmy"),
-                ("mariadb", "mysqlconnector"),
-                ("mysql", "mysql_async"),
-                ("mariadb", "mysql_async"),
-            }
-        ),
+        _ALL_VERBS | {("mysql", "mysql_async"), ("mariadb", "mysql_async")},
         ("several tables", "not rendered", "no function", "no COPY", "charset"),
     ),
     Way(
@@ -114,28 +115,7 @@ WAYS = (
     Way(
         "native",
         frozenset({"update", "upsert", "delete"}),
-        frozenset(
-            {
-                ("sqlite", "pysqlite"),
-                ("sqlite", "aiosqlite"),
-                ("postgresql", "psycopg"),
-                ("postgresql", "psycopg_async"),
-                ("postgresql", "psycopg2"),
-                ("postgresql", "pg8000"),
-                ("postgresql", "asyncpg"),
-                ("postgresql", "tokio-postgres"),
-                ("mysql", "mysqldb"),
-                ("mysql", "pymysql"),
-                ("mysql", "mysqlconnector"),
-                ("mysql", "aiomysql"),
-                ("mysql", "asyncmy"),
-                ("mariadb", "mysqldb"),
-                ("mariadb", "pymysql"),
-                ("mariadb", "mysqlconnector"),
-                ("mariadb", "aiomysql"),
-                ("mariadb", "asyncmy"),
-            }
-        ),
+        _ALL_VERBS,
         ("not rendered", "no function", "no COPY", "charset"),
     ),
     Way("sqlalchemy", frozenset({"insert"}), frozenset(), ()),

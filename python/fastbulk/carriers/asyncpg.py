@@ -13,16 +13,12 @@ from sqlalchemy.util import await_only
 
 from . import plain, postgresql, postgresql_keyed
 from .postgresql_text import array, range_
+from .sent import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
-
-    from .._native import Plan, Slice, Source
-    from ..orm.keyed import KeyedPlan
-    from ..orm.mapping import InsertPlan
 
     _T = TypeVar("_T")
 
@@ -39,7 +35,7 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> postgresql.Answer:
+    ) -> Answer:
         for text in begin or _begin(cursor):
             cursor.execute(text)
         answer = _wait(cursor, _send(cursor._connection, sql))
@@ -54,7 +50,7 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> list[postgresql.Answer]:
+    ) -> list[Answer]:
         for text in begin or _begin(cursor):
             cursor.execute(text)
         answers = [_wait(cursor, _send(cursor._connection, sql)) for sql in statements]
@@ -87,14 +83,14 @@ def _wait(cursor: Any, awaitable: Awaitable[_T]) -> _T:
         raise
 
 
-async def _send(connection: Any, sql: str) -> postgresql.Answer:
+async def _send(connection: Any, sql: str) -> Answer:
     if "RETURNING" not in sql and not sql.startswith(("SELECT", "WITH")):
-        return postgresql.Answer(_count(await connection.execute(sql)), [], ())
+        return Answer(_count(await connection.execute(sql)), [], ())
     # Without a name neither the driver nor the server keeps it.
     prepared = await connection.prepare(sql, name="")
     rows = await prepared.fetch()
     codes = tuple(attribute.type.oid for attribute in prepared.get_attributes())
-    return postgresql.Answer(_count(prepared.get_statusmsg()), [tuple(row) for row in rows], codes)
+    return Answer(_count(prepared.get_statusmsg()), [tuple(row) for row in rows], codes)
 
 
 async def _copy(connection: Any, sql: str, pieces: Iterable[bytes]) -> int:
@@ -144,6 +140,13 @@ _DRIVER = _Driver()
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
 
+example_sql = postgresql_keyed.example_sql
+all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
+foresee = partial(postgresql.foresee, driver=_DRIVER)
+native = partial(postgresql.insert, driver=_DRIVER)
+keyed = partial(postgresql_keyed.keyed, driver=_DRIVER)
+executemany = partial(plain.executemany, all_or_nothing=all_or_nothing)
+
 
 def facts(connection: Connection) -> dict[str, str]:
     """What closes a road on this connection, by name, with the reason in words."""
@@ -188,39 +191,3 @@ _ADDRESSES = (
     ipaddress.IPv4Network,
     ipaddress.IPv6Network,
 )
-
-
-def example_sql(plan: Plan) -> str:
-    """The statement for one row that gives all columns."""
-    return postgresql_keyed.example_sql(plan)
-
-
-def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
-    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return postgresql.all_or_nothing(connection, _DRIVER)
-
-
-def foresee(connection: Connection, plan: InsertPlan, notes: dict[str, str]) -> None:
-    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
-    postgresql.foresee(connection, plan, _DRIVER, notes)
-
-
-def native(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent | postgresql.Keyed]:
-    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
-    return postgresql.insert(connection, plan, source, _DRIVER, notes)
-
-
-def keyed(
-    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
-) -> postgresql_keyed.Done:
-    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
-    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
-
-
-def executemany(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[plain.Sent]:
-    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
-    return plain.executemany(connection, plan, source, notes, all_or_nothing)

@@ -102,7 +102,7 @@ def _max_allowed_packet(connection: Connection) -> int:
 
 
 def insert(
-    connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str], driver: Driver
 ) -> Iterator[Sent]:
     """Sends all rows; yields the outcome of each slice.
 
@@ -114,10 +114,10 @@ def insert(
         What is inserted and given back.
     source
         The rows.
-    driver
-        What differs from driver to driver.
     notes
         Filled with the form of the statements.
+    driver
+        What differs from driver to driver.
 
     Raises
     ------

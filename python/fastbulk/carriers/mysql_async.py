@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from . import mysql, mysql_settings, mysqlconnector, mysqldb, pymysql
+from . import mysql, mysql_settings, mysqlconnector, mysqldb, own_cursor, pymysql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,19 +120,14 @@ class Connection:
             raise _error(self._driver, self._dbapi, error) from None
 
 
-class Cursor:
+class Cursor(own_cursor.Cursor[Connection]):
     """What SQLAlchemy needs of a DBAPI cursor."""
-
-    arraysize = 1
 
     def __init__(self, connection: Connection) -> None:
         """A cursor without a result."""
-        self.connection = connection
-        self.description: list[tuple[Any, ...]] | None = None
-        self.rowcount = -1
+        super().__init__(connection)
         self.lastrowid: int | None = None
         self.warning_count = 0
-        self._rows: list[tuple[Any, ...]] = []
 
     def execute(self, sql: str | bytes, parameters: Any = None) -> None:
         """Runs one statement, which has no parameters."""
@@ -159,24 +154,6 @@ class Cursor:
         self.description = [(name, *[None] * 6) for name in columns] or None
         self.rowcount = len(self._rows) if columns else affected
 
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that were not fetched."""
-        rows, self._rows = self._rows, []
-        return rows
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row."""
-        return self._rows.pop(0) if self._rows else None
-
-    def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
-        """The next rows."""
-        rows, self._rows = self._rows[:size], self._rows[size:]
-        return rows
-
-    def close(self) -> None:
-        """Forgets the result."""
-        self._rows = []
-
 
 class _Driver:
     """What such a connection tells, in place of a driver's."""
@@ -196,6 +173,7 @@ class _Driver:
 
 
 executemany = pymysql.executemany
+cancel = own_cursor.cancel
 
 _OURS = {name: _Driver(carrier) for name, carrier in _DRIVERS.items()}
 
@@ -224,10 +202,4 @@ def native(
     connection: SqlalchemyConnection, plan: InsertPlan, source: Source, notes: dict[str, str]
 ) -> Iterator[Sent]:
     """Sends all rows natively; see :func:`fastbulk.carriers.mysql.insert`."""
-    return mysql.insert(connection, plan, source, _OURS[connection.dialect.driver], notes)
-
-
-def cancel(connection: SqlalchemyConnection) -> None:
-    """Ends the statement that runs on the connection in another thread, if one does."""
-    driver: Any = connection.connection.driver_connection
-    driver.cancel()
+    return mysql.insert(connection, plan, source, notes, _OURS[connection.dialect.driver])

@@ -44,7 +44,7 @@ _HARMLESS_OPTIONS = frozenset({"schema_translate_map", "logging_token", "compile
 
 def why_not(engine: Engine, connections: int = 1) -> str | None:
     """Why the pool's connections may be others than one of our own, if so."""
-    if (engine.dialect.name, driver_of(engine.dialect)) not in _BY_DRIVER:
+    if _key(engine) not in _BY_DRIVER:
         return f"there is none for {engine.dialect.name}+{engine.dialect.driver}"
     if connections > 1 and engine.dialect.is_async:
         return "on an event loop rows are not spread over several connections"
@@ -61,6 +61,10 @@ def why_not(engine: Engine, connections: int = 1) -> str | None:
     if listeners := _listeners(engine):
         return f"the engine has listeners ({', '.join(listeners)})"
     return None
+
+
+def _key(engine: Engine) -> tuple[str, str]:
+    return engine.dialect.name, driver_of(engine.dialect)
 
 
 def _listeners(engine: Engine) -> list[str]:
@@ -108,7 +112,7 @@ def begin(engine: Engine) -> Iterator[tuple[ModuleType, Connection]]:
     sqlalchemy.exc.DBAPIError
         It can't be opened; the engine's own connections may be.
     """
-    carrier = _BY_DRIVER[engine.dialect.name, driver_of(engine.dialect)]
+    carrier = _BY_DRIVER[_key(engine)]
     arguments = _arguments(engine)
     pool = NullPool(lambda: carrier.connect(engine.dialect, arguments), dialect=engine.dialect)
     own = Engine(
@@ -125,7 +129,7 @@ def begin(engine: Engine) -> Iterator[tuple[ModuleType, Connection]]:
 
 def returns(engine: Engine) -> bool:
     """Whether rows can come back over a connection of our own."""
-    returns: bool = _BY_DRIVER[engine.dialect.name, engine.dialect.driver].RETURNS
+    returns: bool = _BY_DRIVER[_key(engine)].RETURNS
     return returns
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import plain, postgresql, postgresql_keyed
+from .sent import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Dialect
-
-    from .._native import Plan, Slice, Source
-    from ..orm.keyed import KeyedPlan
-    from ..orm.mapping import InsertPlan
 
 
 class _Driver:
@@ -30,12 +27,12 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> postgresql.Answer:
+    ) -> Answer:
         # Of several statements in one message pg8000 mixes the answers.
         for text in begin:
             cursor.execute(text)
         cursor.execute(sql)
-        answer = postgresql.Answer.of(cursor)
+        answer = Answer.of(cursor)
         if end:
             cursor.execute(end)
         return answer
@@ -47,13 +44,13 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> list[postgresql.Answer]:
+    ) -> list[Answer]:
         for text in begin:
             cursor.execute(text)
         answers = []
         for sql in statements:
             cursor.execute(sql)
-            answers.append(postgresql.Answer.of(cursor))
+            answers.append(Answer.of(cursor))
         if end:
             cursor.execute(end)
         return answers
@@ -87,6 +84,13 @@ _DRIVER = _Driver()
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
 
+example_sql = postgresql_keyed.example_sql
+all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
+foresee = partial(postgresql.foresee, driver=_DRIVER)
+native = partial(postgresql.insert, driver=_DRIVER)
+keyed = partial(postgresql_keyed.keyed, driver=_DRIVER)
+executemany = partial(plain.executemany, all_or_nothing=all_or_nothing)
+
 
 def facts(connection: Connection) -> dict[str, str]:
     """What closes a road on this connection, by name, with the reason in words."""
@@ -112,39 +116,3 @@ def _adapt(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     return make_param(PY_TYPES, value)
-
-
-def example_sql(plan: Plan) -> str:
-    """The statement for one row that gives all columns."""
-    return plain.example_sql(plan)
-
-
-def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
-    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return postgresql.all_or_nothing(connection, _DRIVER)
-
-
-def foresee(connection: Connection, plan: InsertPlan, notes: dict[str, str]) -> None:
-    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
-    postgresql.foresee(connection, plan, _DRIVER, notes)
-
-
-def native(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent | postgresql.Keyed]:
-    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
-    return postgresql.insert(connection, plan, source, _DRIVER, notes)
-
-
-def keyed(
-    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
-) -> postgresql_keyed.Done:
-    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
-    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
-
-
-def executemany(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[plain.Sent]:
-    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
-    return plain.executemany(connection, plan, source, notes, all_or_nothing)

@@ -19,6 +19,7 @@ from sqlalchemy import exc, types
 
 from .. import _native, errors
 from . import statement
+from .sent import Answer, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,23 +36,6 @@ SMALL = 50
 #: A COPY ends after so many rows or bytes of values: it keeps them until it ends, for its errors.
 COPY_ROWS = 100_000
 COPY_BYTES = 16 << 20
-
-
-class Answer(NamedTuple):
-    """What a cursor says after a statement."""
-
-    rowcount: int
-    rows: list[tuple[Any, ...]]
-    #: The types of the rows' columns, as the driver tells them.
-    type_codes: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, cursor: Any) -> Answer:
-        """The current result of a DBAPI cursor."""
-        if cursor.description is None:
-            return cls(cursor.rowcount, [], ())
-        codes = tuple(column[1] for column in cursor.description)
-        return cls(cursor.rowcount, cursor.fetchall(), codes)
 
 
 Texts: TypeAlias = tuple[str, ...]
@@ -88,34 +72,6 @@ class Driver(Protocol):
         """Whether the DBAPI connection stands in a transaction, or opens one by itself."""
 
 
-class Sent(NamedTuple):
-    """What a statement did."""
-
-    rowcount: int
-    returned: list[tuple[Any, ...]]
-    type_codes: tuple[Any, ...] | None
-    #: The index in the input of the first row that was sent.
-    first_row: int = 0
-
-    def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
-        """The returned rows, in the order of the input, through the result processors."""
-        width = len(processors)
-        if not any(processors):
-            if self.returned and len(self.returned[0]) == width:
-                return self.returned
-            return [tuple(row[:width]) for row in self.returned]
-        return [
-            tuple(
-                value if p is None else p(value) for p, value in zip(processors, row, strict=False)
-            )
-            for row in self.returned
-        ]
-
-    def scalars(self, processor: Callable[[Any], Any] | None) -> list[Any]:
-        """The values of the first returned column."""
-        return [row[0] if processor is None else processor(row[0]) for row in self.returned]
-
-
 class Keyed(NamedTuple):
     """What a statement did whose rows have reserved keys, and returned nothing else."""
 
@@ -149,7 +105,7 @@ class Catalog:
 
 
 def insert(
-    connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str], driver: Driver
 ) -> Iterator[Sent | Keyed]:
     """Sends all rows; yields the outcome of each statement.
 
@@ -161,10 +117,10 @@ def insert(
         The plan of the insert.
     source
         The rows.
-    driver
-        How the connection's driver takes COPY data and text.
     notes
         Filled with the statement that was used, and with why COPY was not.
+    driver
+        How the connection's driver takes COPY data and text.
 
     Raises
     ------
@@ -176,7 +132,7 @@ def insert(
         Fewer rows came back than were sent.
     """
     with values_refused(connection):
-        yield from _insert(connection, plan, source, driver, notes)
+        yield from _insert(connection, plan, source, notes, driver)
 
 
 @contextmanager
@@ -193,7 +149,7 @@ def values_refused(connection: Connection) -> Iterator[None]:
 
 
 def _insert(
-    connection: Connection, plan: InsertPlan, source: Source, driver: Driver, notes: dict[str, str]
+    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str], driver: Driver
 ) -> Iterator[Sent | Keyed]:
     part = source.next_slice()
     if part is None:
@@ -233,7 +189,7 @@ def _data_error(connection: Connection, out_of_range: bool) -> type[Exception]:
 
 
 def foresee(
-    connection: Connection, plan: InsertPlan, driver: Driver, notes: dict[str, str]
+    connection: Connection, plan: InsertPlan, notes: dict[str, str], driver: Driver
 ) -> None:
     """Notes what a call of more than ``SMALL`` rows would send, as far as the catalog tells."""
     frame = frame_of_call(connection, driver)

@@ -20,9 +20,7 @@ from .. import _native
 from . import plain, statement
 from .postgresql import (
     SMALL,
-    Answer,
     Frame,
-    Sent,
     explain,
     frame_of_call,
     literal,
@@ -30,6 +28,7 @@ from .postgresql import (
     undone_on_error,
     values_refused,
 )
+from .sent import Answer, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -8,16 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from . import plain, postgresql, postgresql_keyed
+from .sent import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
-
-    from .._native import Plan, Slice, Source
-    from ..orm.keyed import KeyedPlan
-    from ..orm.mapping import InsertPlan
 
 
 class _Driver:
@@ -32,7 +28,7 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> postgresql.Answer:
+    ) -> Answer:
         # psycopg would keep the texts of what may be worth preparing.
         cursor.execute("; ".join(filter(None, (*begin, sql, end))), prepare=False)
         for _ in begin:
@@ -50,7 +46,7 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> list[postgresql.Answer]:
+    ) -> list[Answer]:
         sql = "; ".join(filter(None, (*begin, *statements, end)))
         cursor.execute(sql, prepare=False)
         for _ in begin:
@@ -71,9 +67,9 @@ class _Driver:
         return in_transaction(connection)
 
 
-def _answer(cursor: Any) -> postgresql.Answer:
+def _answer(cursor: Any) -> Answer:
     codes = type_codes(cursor)
-    return postgresql.Answer(cursor.rowcount, cursor.fetchall() if codes else [], codes)
+    return Answer(cursor.rowcount, cursor.fetchall() if codes else [], codes)
 
 
 def type_codes(cursor: Any) -> tuple[int, ...]:
@@ -92,6 +88,13 @@ _DRIVER = _Driver()
 
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
+
+example_sql = postgresql_keyed.example_sql
+all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
+foresee = partial(postgresql.foresee, driver=_DRIVER)
+native = partial(postgresql.insert, driver=_DRIVER)
+keyed = partial(postgresql_keyed.keyed, driver=_DRIVER)
+executemany = partial(plain.executemany, all_or_nothing=all_or_nothing)
 
 
 def facts(connection: Connection) -> dict[str, str]:
@@ -123,39 +126,3 @@ def _adapt(context: Any, value: Any) -> Any:
     dumper = Transformer(context if context.adapters else None).get_dumper(value, PyFormat.TEXT)
     text = dumper.dump(value)
     return None if text is None else bytes(text).decode()
-
-
-def example_sql(plan: Plan) -> str:
-    """The statement for one row that gives all columns."""
-    return postgresql_keyed.example_sql(plan)
-
-
-def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
-    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return postgresql.all_or_nothing(connection, _DRIVER)
-
-
-def foresee(connection: Connection, plan: InsertPlan, notes: dict[str, str]) -> None:
-    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
-    postgresql.foresee(connection, plan, _DRIVER, notes)
-
-
-def native(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent | postgresql.Keyed]:
-    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
-    return postgresql.insert(connection, plan, source, _DRIVER, notes)
-
-
-def keyed(
-    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
-) -> postgresql_keyed.Done:
-    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
-    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
-
-
-def executemany(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[plain.Sent]:
-    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
-    return plain.executemany(connection, plan, source, notes, all_or_nothing)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import datetime
 import io
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import plain, postgresql, postgresql_keyed
 from .postgresql_text import array, hstore, range_
+from .sent import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
-
-    from .._native import Plan, Slice, Source
-    from ..orm.keyed import KeyedPlan
-    from ..orm.mapping import InsertPlan
 
 
 class _Driver:
@@ -32,10 +29,10 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> postgresql.Answer:
+    ) -> Answer:
         # Of several statements in one message psycopg2 shows the last one's answer only.
         cursor.execute("; ".join((*begin, sql)))
-        answer = postgresql.Answer.of(cursor)
+        answer = Answer.of(cursor)
         if end:
             cursor.execute(end)
         return answer
@@ -47,11 +44,11 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> list[postgresql.Answer]:
+    ) -> list[Answer]:
         answers = []
         for sql in statements:
             cursor.execute("; ".join((*begin, sql)))
-            answers.append(postgresql.Answer.of(cursor))
+            answers.append(Answer.of(cursor))
             begin = ()
         if end:
             cursor.execute(end)
@@ -84,6 +81,13 @@ _DRIVER = _Driver()
 
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
+
+example_sql = postgresql_keyed.example_sql
+all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
+foresee = partial(postgresql.foresee, driver=_DRIVER)
+native = partial(postgresql.insert, driver=_DRIVER)
+keyed = partial(postgresql_keyed.keyed, driver=_DRIVER)
+executemany = partial(plain.executemany, all_or_nothing=all_or_nothing)
 
 
 def facts(connection: Connection) -> dict[str, str]:
@@ -125,39 +129,3 @@ def _adapt(value: Any) -> Any:
     if isinstance(value, dict):
         return hstore(value)
     raise ProgrammingError(f"can't adapt type {type(value).__name__!r}")
-
-
-def example_sql(plan: Plan) -> str:
-    """The statement for one row that gives all columns."""
-    return postgresql_keyed.example_sql(plan)
-
-
-def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
-    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return postgresql.all_or_nothing(connection, _DRIVER)
-
-
-def foresee(connection: Connection, plan: InsertPlan, notes: dict[str, str]) -> None:
-    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
-    postgresql.foresee(connection, plan, _DRIVER, notes)
-
-
-def native(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent | postgresql.Keyed]:
-    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
-    return postgresql.insert(connection, plan, source, _DRIVER, notes)
-
-
-def keyed(
-    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
-) -> postgresql_keyed.Done:
-    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
-    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
-
-
-def executemany(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[plain.Sent]:
-    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
-    return plain.executemany(connection, plan, source, notes, all_or_nothing)

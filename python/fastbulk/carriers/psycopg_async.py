@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util import await_only
 
 from . import plain, postgresql, postgresql_keyed, psycopg
+from .sent import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-
-    from sqlalchemy.engine import Connection
-
-    from .._native import Slice, Source
-    from ..orm.keyed import KeyedPlan
-    from ..orm.mapping import InsertPlan
+    from collections.abc import Iterable, Sequence
 
 
 class _Driver:
@@ -32,7 +27,7 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> postgresql.Answer:
+    ) -> Answer:
         text = "; ".join(filter(None, (*begin, sql, end)))
         return await_only(_execute(cursor._cursor, text))[len(begin)]
 
@@ -43,7 +38,7 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> list[postgresql.Answer]:
+    ) -> list[Answer]:
         text = "; ".join(filter(None, (*begin, *statements, end)))
         answers = await_only(_execute(cursor._cursor, text))
         return answers[len(begin) : len(begin) + len(statements)]
@@ -55,7 +50,7 @@ class _Driver:
         return psycopg.in_transaction(connection)
 
 
-async def _execute(cursor: Any, text: str) -> list[postgresql.Answer]:
+async def _execute(cursor: Any, text: str) -> list[Answer]:
     """The answers to the statements of a text."""
     await cursor.execute(text, prepare=False)
     answers = []
@@ -63,7 +58,7 @@ async def _execute(cursor: Any, text: str) -> list[postgresql.Answer]:
     while there:
         codes = psycopg.type_codes(cursor)
         rows = await cursor.fetchall() if codes else []
-        answers.append(postgresql.Answer(cursor.rowcount, rows, codes))
+        answers.append(Answer(cursor.rowcount, rows, codes))
         there = cursor.nextset()
     return answers
 
@@ -85,35 +80,9 @@ UNDOES_ITSELF = True
 
 facts = psycopg.facts
 adapt = psycopg.adapt
-example_sql = psycopg.example_sql
-
-
-def all_or_nothing(connection: Connection) -> AbstractContextManager[None]:
-    """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
-    return postgresql.all_or_nothing(connection, _DRIVER)
-
-
-def foresee(connection: Connection, plan: InsertPlan, notes: dict[str, str]) -> None:
-    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
-    postgresql.foresee(connection, plan, _DRIVER, notes)
-
-
-def native(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent | postgresql.Keyed]:
-    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
-    return postgresql.insert(connection, plan, source, _DRIVER, notes)
-
-
-def keyed(
-    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
-) -> postgresql_keyed.Done:
-    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
-    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
-
-
-def executemany(
-    connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[plain.Sent]:
-    """Sends all rows by the driver's own ``executemany``; yields each statement's outcome."""
-    return plain.executemany(connection, plan, source, notes, all_or_nothing)
+example_sql = postgresql_keyed.example_sql
+all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
+foresee = partial(postgresql.foresee, driver=_DRIVER)
+native = partial(postgresql.insert, driver=_DRIVER)
+keyed = partial(postgresql_keyed.keyed, driver=_DRIVER)
+executemany = partial(plain.executemany, all_or_nothing=all_or_nothing)

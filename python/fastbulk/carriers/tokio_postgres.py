@@ -16,18 +16,16 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.util import await_only
 
 from .. import _native
-from . import libpq, postgresql, postgresql_keyed, psycopg
+from . import libpq, own_cursor, postgresql, postgresql_keyed, psycopg
 from .adapted import in_thread
+from .sent import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection as SqlalchemyConnection
     from sqlalchemy.engine import Dialect
 
-    from .._native import Slice, Source
-    from ..orm.keyed import KeyedPlan
-    from ..orm.mapping import InsertPlan
 
 #: What a road calls this driver.
 NAME = "tokio-postgres"
@@ -39,6 +37,7 @@ adapt = psycopg.adapt
 UNDOES_ITSELF = psycopg.UNDOES_ITSELF
 example_sql = psycopg.example_sql
 executemany = psycopg.executemany
+cancel = own_cursor.cancel
 
 #: Arguments of psycopg's own ``connect`` that change nothing here.
 _HARMLESS = frozenset({"context", "prepare_threshold"})
@@ -213,17 +212,8 @@ class Connection:
             raise driver_error(error) from None
 
 
-class Cursor:
+class Cursor(own_cursor.Cursor[Connection]):
     """What SQLAlchemy needs of a DBAPI cursor."""
-
-    arraysize = 1
-
-    def __init__(self, connection: Connection) -> None:
-        """A cursor without a result."""
-        self.connection = connection
-        self.description: list[tuple[Any, ...]] | None = None
-        self.rowcount = -1
-        self._rows: list[tuple[Any, ...]] = []
 
     def execute(self, sql: str, parameters: Any = None) -> None:
         """Runs one statement, which has no parameters."""
@@ -234,24 +224,6 @@ class Cursor:
         """Takes the result of a statement."""
         self.rowcount, self._rows = count, rows
         self.description = [(*column, *[None] * 5) for column in columns] or None
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that were not fetched."""
-        rows, self._rows = self._rows, []
-        return rows
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row."""
-        return self._rows.pop(0) if self._rows else None
-
-    def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
-        """The next rows."""
-        rows, self._rows = self._rows[:size], self._rows[size:]
-        return rows
-
-    def close(self) -> None:
-        """Forgets the result."""
-        self._rows = []
 
 
 class _Loaders:
@@ -323,11 +295,11 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> postgresql.Answer:
+    ) -> Answer:
         text = "; ".join(filter(None, (*begin, sql, end)))
         answers = cursor.connection.execute(text, columns)
         count, described, rows = answers[len(begin)]
-        return postgresql.Answer(count, rows, tuple(oid for _, oid in described))
+        return Answer(count, rows, tuple(oid for _, oid in described))
 
     def execute_each(
         self,
@@ -336,11 +308,11 @@ class _Driver:
         begin: postgresql.Texts = (),
         end: str = "",
         columns: str = "",
-    ) -> list[postgresql.Answer]:
+    ) -> list[Answer]:
         text = "; ".join(filter(None, (*begin, *statements, end)))
         answers = cursor.connection.execute(text, columns)
         return [
-            postgresql.Answer(count, rows, tuple(oid for _, oid in described))
+            Answer(count, rows, tuple(oid for _, oid in described))
             for count, described, rows in answers[len(begin) : len(begin) + len(statements)]
         ]
 
@@ -355,33 +327,11 @@ class _Driver:
 _DRIVER = _Driver()
 
 all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
+foresee = partial(postgresql.foresee, driver=_DRIVER)
+native = partial(postgresql.insert, driver=_DRIVER)
+keyed = partial(postgresql_keyed.keyed, driver=_DRIVER)
 
 
 def facts(connection: SqlalchemyConnection) -> dict[str, str]:
     """What closes a road on this connection: nothing."""
     return {}
-
-
-def foresee(connection: SqlalchemyConnection, plan: InsertPlan, notes: dict[str, str]) -> None:
-    """Notes what a call would send; see :func:`fastbulk.carriers.postgresql.foresee`."""
-    postgresql.foresee(connection, plan, _DRIVER, notes)
-
-
-def native(
-    connection: SqlalchemyConnection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[postgresql.Sent | postgresql.Keyed]:
-    """Sends all rows natively; see :func:`fastbulk.carriers.postgresql.insert`."""
-    return postgresql.insert(connection, plan, source, _DRIVER, notes)
-
-
-def keyed(
-    connection: SqlalchemyConnection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]
-) -> postgresql_keyed.Done:
-    """Updates, upserts or deletes; see :func:`fastbulk.carriers.postgresql_keyed.keyed`."""
-    return postgresql_keyed.keyed(connection, plan, part, skipped, _DRIVER)
-
-
-def cancel(connection: SqlalchemyConnection) -> None:
-    """Ends the statement that runs on the connection in another thread, if one does."""
-    driver: Any = connection.connection.driver_connection
-    driver.cancel()
