@@ -430,18 +430,24 @@ impl Text<'_> {
         Ok(())
     }
 
-    /// Expressions come first: where the server assigns one after the other, they see what is
-    /// there.
-    fn sets(&mut self, slice: &Slice, like: usize) -> Result<()> {
-        let plan = self.of.plan;
+    /// The assignments of expressions; gives what separates them from others.
+    fn assignments(&mut self) -> Result<&'static str> {
         let mut separator = "";
-        for (name, expression) in &plan.assignments {
+        for (name, expression) in &self.of.plan.assignments {
             self.push(separator);
             self.name(name);
             self.push(" = ");
             self.expression(expression)?;
             separator = ", ";
         }
+        Ok(separator)
+    }
+
+    /// Expressions come first: where the server assigns one after the other, they see what is
+    /// there.
+    fn sets(&mut self, slice: &Slice, like: usize) -> Result<()> {
+        let plan = self.of.plan;
+        let mut separator = self.assignments()?;
         for column in set_by(plan, slice, like) {
             self.push(separator);
             self.name(&plan.column(column).sql_name);
@@ -513,14 +519,7 @@ impl Text<'_> {
     fn example_update(&mut self) -> Result<()> {
         let plan = self.of.plan;
         self.push(&format!("UPDATE {} SET ", plan.sql_table));
-        let mut separator = "";
-        for (name, expression) in &plan.assignments {
-            self.push(separator);
-            self.name(name);
-            self.push(" = ");
-            self.expression(expression)?;
-            separator = ", ";
-        }
+        let mut separator = self.assignments()?;
         for (column, value) in plan.columns_of(Role::Value) {
             self.push(separator);
             self.name(&value.sql_name);
