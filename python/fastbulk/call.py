@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
 
     from ._native import Outcome
+    from .orm.keyed import KeyedRequest
     from .progress import Report
     from .targets import Held
 
@@ -66,11 +67,7 @@ class Call:
         """
         dialect = held.connection.dialect
         carrier = held.carrier
-        if request.has_entities and held.session is None:
-            raise exc.InvalidRequestError(
-                "returning=<mapped class> needs a Session that the objects join; "
-                "a Connection or Engine can return attributes"
-            )
+        check_entities(request, held)
         if translated := schemas(held.connection, execution_options):
             request = replace(request, schema_translate_map=translated)
         facts = carrier.facts(held.connection)
@@ -237,6 +234,21 @@ def why_not_own(
         return None
 
     return why
+
+
+def check_entities(request: Request | KeyedRequest, held: Held) -> None:
+    """Refuses mapped objects that would have no Session to join.
+
+    Raises
+    ------
+    sqlalchemy.exc.InvalidRequestError
+        Entities are wanted and there is no Session.
+    """
+    if request.has_entities and held.session is None:
+        raise exc.InvalidRequestError(
+            "returning=<mapped class> needs a Session that the objects join; "
+            "a Connection or Engine can return attributes"
+        )
 
 
 def schemas(

@@ -15,7 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from . import errors
 from ._native import ColumnError, Columns, RowError, Source
-from .call import note_objects, schemas
+from .call import check_entities, note_objects, schemas
 from .carriers.adapted import breathe
 from .orm import synchronize
 from .orm.defaults import DefaultContext
@@ -85,11 +85,7 @@ class KeyedCall:
             raise NotImplementedError(str(error)) from None
         plans = keyed_plans(mapper, dialect, request, carrier)
         road = replace(road, sql="; ".join(plan.sql for plan in plans))
-        if request.has_entities and held.session is None:
-            raise exc.InvalidRequestError(
-                "returning=<mapped class> needs a Session that the objects join; "
-                "a Connection or Engine can return attributes"
-            )
+        check_entities(request, held)
         return cls(held, mapper, request, execution_options, carrier, road, plans)
 
     def run(self, rows: Iterable[Any], report: Report | None) -> Result:
