@@ -19,6 +19,10 @@ use crate::values::{Series, SeriesBuilder, Values};
 /// The first block of a call is small, because nothing is known of the size of its rows.
 const FIRST_BLOCK: usize = 16;
 
+/// The first slice of a long pure source, and each next one a quarter longer up to the bound: the
+/// database waits for the first one, and works on each for longer than the next one is read.
+const FIRST_ROWS: usize = 1_000;
+
 /// Positions of the given columns, and consecutive rows that give just these.
 type TupleRun<'py> = (Vec<usize>, Vec<Bound<'py, PyTuple>>);
 
@@ -49,6 +53,8 @@ struct State {
     input: Input,
     /// Rows in the slices that were given out.
     rows: usize,
+    /// The bound of the next slice, up to the one of all.
+    next_rows: usize,
     exhausted: bool,
     /// What was read beside the caller's thread, and is to come next.
     ahead: Option<Result<Option<Slice>>>,
@@ -83,9 +89,11 @@ impl Source {
             (Input::Rows(reader), held)
         };
         let pure = held && !plan.get().calls_python();
+        let long = left(&input, rows.py()).is_some_and(|left| left > max_rows);
         let state = State {
             input,
             rows: 0,
+            next_rows: if pure && long { FIRST_ROWS.min(max_rows) } else { max_rows },
             exhausted: false,
             ahead: None,
             foreign: false,
@@ -140,10 +148,7 @@ impl Source {
     /// How many rows are left; None where that is not known.
     #[getter]
     fn left(&self, py: Python<'_>) -> Result<Option<usize>> {
-        Ok(match &self.lock()?.input {
-            Input::Rows(reader) => reader.left(py),
-            Input::Columns(reader) => reader.left(),
-        })
+        Ok(left(&self.lock()?.input, py))
     }
 
     /// The columns of the input whose values are made Python objects on their way.
@@ -198,7 +203,8 @@ impl Source {
     }
 
     fn read_slice(&self, py: Python<'_>, state: &mut State, code: Code) -> Result<Option<Slice>> {
-        let (plan, max_rows, max_bytes) = (self.plan.get(), self.max_rows, self.max_bytes);
+        let (plan, max_rows, max_bytes) = (self.plan.get(), state.next_rows, self.max_bytes);
+        state.next_rows = self.max_rows.min(max_rows.saturating_add(max_rows / 4));
         match &mut state.input {
             Input::Rows(reader) => {
                 let row = reader.next_row;
@@ -221,6 +227,14 @@ impl Source {
                 Ok(slice)
             }
         }
+    }
+}
+
+/// How many rows are left; None where that is not known.
+fn left(input: &Input, py: Python<'_>) -> Option<usize> {
+    match input {
+        Input::Rows(reader) => reader.left(py),
+        Input::Columns(reader) => reader.left(),
     }
 }
 

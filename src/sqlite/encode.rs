@@ -51,10 +51,21 @@ pub fn encode(series: &Series) -> Encoded<'_> {
     }
 }
 
-fn fixed<T>(width: usize, values: &[T], write: impl Fn(&mut Vec<u8>, &T)) -> Encoded<'_> {
+/// Dates and times come in runs of equal ones, of which only the first is to be worked out.
+fn fixed<T: PartialEq>(
+    width: usize,
+    values: &[T],
+    write: impl Fn(&mut Vec<u8>, &T),
+) -> Encoded<'_> {
     let mut data = Vec::with_capacity(width * values.len());
+    let mut last = None;
     for value in values {
-        write(&mut data, value);
+        if last == Some(value) {
+            data.extend_from_within(data.len() - width..);
+        } else {
+            write(&mut data, value);
+            last = Some(value);
+        }
     }
     Encoded::Fixed { width, data }
 }
@@ -150,6 +161,17 @@ mod tests {
         let before_the_epoch = i64::from(days(1969, 12, 31)) * MICROS_PER_DAY + 1;
         assert_eq!(text(|t| write_timestamp(t, before_the_epoch)), "1969-12-31 00:00:00.000001");
         assert_eq!(text(|t| write_uuid(t, 0xab)), "000000000000000000000000000000ab");
+    }
+
+    #[test]
+    fn runs_of_equal_values_are_texts_of_their_own() {
+        let Encoded::Fixed { width, data } =
+            fixed(10, &[0, 0, 1, 0], |text, &days| write_date(text, days))
+        else {
+            panic!("texts of one width");
+        };
+        let texts: Vec<_> = data.chunks(width).map(|text| text[9]).collect();
+        assert_eq!(texts, *b"1121");
     }
 
     #[test]
