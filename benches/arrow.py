@@ -1,4 +1,4 @@
-"""A pyarrow table into PostgreSQL and SQLite: fastbulk, ADBC's ingest, and the limit.
+"""A pyarrow table into each database: fastbulk, ADBC's ingest where there is one, and the limit.
 
 ADBC gets a table with just the types of the database's, which it needs. `run.py` calls `run`;
 started by itself this file prints its tables only.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ import numpy as np
 import psycopg
 import pyarrow as pa  # type: ignore[import-untyped]  # no py.typed
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # no py.typed
+from data import stored, write_rows
 from harness import Case, Contender, Goal, Report, Times, judge, measure, show_times, show_verdicts
-from orders import Base, Order, rows_of
+from native_limit import build, output
+from orders import COLUMNS, Base, Order, rows_of
 from postgresql import COPY, Alone, Database, timed
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 import fastbulk
@@ -35,17 +38,21 @@ FASTBULK_DICTS = "fastbulk, dicts"
 FASTBULK_IDS = "fastbulk, ids as Arrow"
 ADBC = "ADBC ingest"
 LIMIT = "limit: ready COPY bytes"
+LIMIT_LOOP = "limit: 200 rows a statement"
 
-MILLION = Case(1_000_000)
+MILLION, HUNDRED_THOUSAND = Case(1_000_000), Case(100_000)
 POSTGRESQL_GOALS = [
     Goal(FASTBULK, (LIMIT,), 0.95, MILLION),
     Goal(FASTBULK, (ADBC,), 2, MILLION),
-    Goal(FASTBULK, (FASTBULK_DICTS,), 1, MILLION),
+    Goal(FASTBULK, (FASTBULK_DICTS,), 0.97, MILLION),
+    Goal(FASTBULK_IDS, (FASTBULK,), 1 / 1.1, MILLION),
 ]
 SQLITE_GOALS = [
     Goal(FASTBULK, (ADBC,), 2, MILLION),
-    Goal(FASTBULK, (FASTBULK_DICTS,), 1, MILLION),
+    Goal(FASTBULK, (FASTBULK_DICTS,), 0.97, MILLION),
+    Goal(FASTBULK_IDS, (FASTBULK,), 1 / 1.1, MILLION),
 ]
+MYSQL_GOALS = [Goal(FASTBULK, (FASTBULK_DICTS,), 0.97, HUNDRED_THOUSAND)]
 
 
 def table_of(count: int) -> pa.Table:
@@ -68,13 +75,15 @@ def table_of(count: int) -> pa.Table:
 
 def run(options: Options, report: Report) -> None:
     """Measure every case, print its table, and add numbers and verdicts to the report."""
-    case = replace(MILLION, rows=min(options.rows, MILLION.rows))
-    table, dicts = table_of(case.rows), rows_of(case.rows)
-    assert table.slice(0, 20).to_pylist() == dicts[:20]
-    for name, measured, goals in (
-        ("PostgreSQL", on_postgresql, POSTGRESQL_GOALS),
-        ("SQLite", on_sqlite, SQLITE_GOALS),
+    for name, measured, goals, most in (
+        ("PostgreSQL", on_postgresql, POSTGRESQL_GOALS, MILLION),
+        ("SQLite", on_sqlite, SQLITE_GOALS, MILLION),
+        ("MariaDB", partial(on_mysql, servers.mariadb), MYSQL_GOALS, HUNDRED_THOUSAND),
+        ("MySQL", partial(on_mysql, servers.mysql), MYSQL_GOALS, HUNDRED_THOUSAND),
     ):
+        case = replace(most, rows=min(options.rows, most.rows))
+        table, dicts = table_of(case.rows), rows_of(case.rows)
+        assert table.slice(0, 20).to_pylist() == dicts[:20]
         print(f"\n{name}, rows in columns")
         times = measured(case, options.rounds, table, dicts)
         report.numbers[f"{name}, rows in columns"] = [{**asdict(case), "seconds": times}]
@@ -133,6 +142,7 @@ def on_postgresql(case: Case, rounds: int, table: pa.Table, dicts: list[dict[str
 def on_sqlite(case: Case, rounds: int, table: pa.Table, dicts: list[dict[str, Any]]) -> Times:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "orders.sqlite")
+        binary, rows = build(), Path(folder, "rows")
 
         def new_file() -> Any:
             path.unlink(missing_ok=True)
@@ -150,6 +160,15 @@ def on_sqlite(case: Case, rounds: int, table: pa.Table, dicts: list[dict[str, An
                 ingest = lambda: cursor.adbc_ingest("orders", texts, mode="append")  # noqa: E731
                 return timed(ingest, connection.commit, case)
 
+        def by_limit(case: Case) -> float:
+            if not rows.exists():
+                stored_rows = [tuple(map(stored, row.values())) for row in dicts]
+                write_rows(rows, COLUMNS, stored_rows)
+            new_file().dispose()
+            assert binary is not None
+            arguments = (path, "none", "PRAGMA foreign_keys=OFF", "orders", rows, "200", "1", "1")
+            return float(output(binary, *arguments))
+
         def in_session(load: Callable[[Session], object]) -> Callable[[Case], float]:
             def run(case: Case) -> float:
                 engine = new_file()
@@ -164,7 +183,38 @@ def on_sqlite(case: Case, rounds: int, table: pa.Table, dicts: list[dict[str, An
             *[Contender(name, in_session(load), ADBC) for name, load in loads(table, dicts)],
             Contender(ADBC, by_adbc),
         ]
+        if binary is not None:
+            contenders.append(Contender(LIMIT_LOOP, by_limit, ADBC))
         times = measure(contenders, case, rounds)
+    show_times(contenders, case, times)
+    return times
+
+
+def on_mysql(
+    start: Callable[..., Any],
+    case: Case,
+    rounds: int,
+    table: pa.Table,
+    dicts: list[dict[str, Any]],
+) -> Times:
+    with start(on_disk=True) as server:
+        engine = create_engine(server.url("mysqldb", server.new_database(), socket=True))
+        Base.metadata.create_all(engine)
+
+        def in_session(load: Callable[[Session], object]) -> Callable[[Case], float]:
+            def run(case: Case) -> float:
+                with Session(engine) as session:
+                    session.execute(text("TRUNCATE orders"))
+                    return timed(lambda: load(session), session.commit, case)
+
+            return run
+
+        contenders = [
+            Contender(name, in_session(load), FASTBULK_DICTS if name != FASTBULK_DICTS else None)
+            for name, load in loads(table, dicts)
+        ]
+        times = measure(contenders, case, rounds)
+        engine.dispose()
     show_times(contenders, case, times)
     return times
 

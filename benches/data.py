@@ -114,11 +114,11 @@ def stored(value: Any) -> Any:
     return f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
 
 
-def write_rows(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Write the file that `benches/limit` reads: column names, number of cells, tagged cells."""
     with path.open("wb") as file:
-        file.write(",".join(COLUMNS).encode() + b"\n")
-        file.write(struct.pack("<Q", len(rows) * len(COLUMNS)))
+        file.write(",".join(columns).encode() + b"\n")
+        file.write(struct.pack("<Q", len(rows) * len(columns)))
         for row in rows:
             file.write(b"".join(map(tagged, row)))
 

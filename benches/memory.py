@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa  # type: ignore[import-untyped]  # no py.typed
 from harness import Report, Verdict
 from orders import Base, Order, rows_of
 from sqlalchemy import create_engine
@@ -25,13 +26,16 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from run import Options
     from sqlalchemy import URL
 
-GOAL_MB = 150
-ROWS = 1_000_000
+    Place = Callable[[Path], AbstractContextManager[str]]
+
+ROWS, GOAL_MB = 1_000_000, 150
+STREAM_ROWS, STREAM_GOAL_MB = 10_000_000, 200
 SAMPLE_ROWS = 1_000
 STATUS = Path("/proc/self/status")
 
@@ -39,15 +43,20 @@ STATUS = Path("/proc/self/status")
 def run(options: Options, report: Report) -> None:
     """Load in fresh processes; print, and add the numbers and verdicts to the report."""
     count = min(options.rows, ROWS)
-    sample = rows_of(SAMPLE_ROWS)
+    streamed = count * STREAM_ROWS // ROWS
     for name, place in PLACES.items():
-        with TemporaryDirectory() as folder, place(Path(folder)) as url:
-            growth = growth_in_child(url, Path(folder), sample, count) / 1e6
-        what = f"{name}: peak memory grows in a load of {count:,} generated rows"
-        print(f"\n{what}: {growth:.0f} MB")
-        report.numbers[f"memory, {name}"] = {"rows": count, "growth_mb": growth}
-        verdict = Verdict(what, f"{growth:.0f} MB", f"< {GOAL_MB} MB", growth < GOAL_MB)
-        report.verdicts.append(verdict)
+        load(name, place, "generated", count, GOAL_MB, report)
+        load(name, place, "streamed", streamed, STREAM_GOAL_MB, report)
+
+
+def load(name: str, place: Place, form: str, count: int, goal: int, report: Report) -> None:
+    sample = rows_of(SAMPLE_ROWS)
+    with TemporaryDirectory() as folder, place(Path(folder)) as url:
+        growth = growth_in_child(url, Path(folder), sample, form, count) / 1e6
+    what = f"{name}: peak memory grows in a load of {count:,} {form} rows"
+    print(f"\n{what}: {growth:.0f} MB")
+    report.numbers[f"memory, {name}, {form}"] = {"rows": count, "growth_mb": growth}
+    report.verdicts.append(Verdict(what, f"{growth:.0f} MB", f"< {goal} MB", growth < goal))
 
 
 @contextmanager
@@ -74,22 +83,25 @@ def shown(url: URL) -> str:
 PLACES = {"SQLite": sqlite, "PostgreSQL": postgresql, "MySQL": mysql}
 
 
-def growth_in_child(url: str, folder: Path, sample: list[dict[str, Any]], count: int) -> int:
+def growth_in_child(
+    url: str, folder: Path, sample: list[dict[str, Any]], form: str, count: int
+) -> int:
     (folder / "sample").write_bytes(pickle.dumps(sample))
-    command = [sys.executable, __file__, url, str(folder), str(count)]
+    command = [sys.executable, __file__, url, str(folder), form, str(count)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def growth(url: str, folder: Path, count: int) -> int:
-    """Load `count` generated rows and return by how many bytes the peak grew."""
+def growth(url: str, folder: Path, form: str, count: int) -> int:
+    """Load `count` rows and return by how many bytes the peak grew."""
     sample = pickle.loads((folder / "sample").read_bytes())
     engine = create_engine(url)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
-        fastbulk.insert(session, Order, sample)  # what a first call imports is no growth
+        # What a first call imports is no growth.
+        fastbulk.insert(session, Order, FORMS[form](sample, SAMPLE_ROWS))
         forget_peak()
         before = peak()
-        fastbulk.insert(session, Order, generated(sample, count))
+        fastbulk.insert(session, Order, FORMS[form](sample, count))
         session.commit()
         return peak() - before
 
@@ -97,6 +109,16 @@ def growth(url: str, folder: Path, count: int) -> int:
 def generated(sample: list[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
     """Make every row anew, so that keeping them would be seen."""
     return (dict(row) for row in islice(cycle(sample), count))
+
+
+def streamed(sample: list[dict[str, Any]], count: int) -> pa.RecordBatchReader:
+    """Make every batch anew."""
+    schema = pa.Table.from_pylist(sample).schema
+    batches = (pa.RecordBatch.from_pylist(sample, schema) for _ in range(count // len(sample)))
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+FORMS = {"generated": generated, "streamed": streamed}
 
 
 def peak() -> int:
@@ -116,4 +138,4 @@ def forget_peak() -> None:
 
 
 if __name__ == "__main__":
-    print(growth(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    print(growth(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import Databases, Flights, write_rows
+from data import COLUMNS, Databases, Flights, write_rows
 
 if TYPE_CHECKING:
     from harness import Case
@@ -42,7 +42,7 @@ class Limit:
     def _file(self, folder: Path, rows: int) -> Path:
         path = folder / f"{rows}.rows"
         if not path.exists():
-            write_rows(path, self._flights.take(rows).tuples)
+            write_rows(path, COLUMNS, self._flights.take(rows).tuples)
         return path
 
 

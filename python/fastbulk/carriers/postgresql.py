@@ -443,10 +443,11 @@ class _Keys:
         """Takes as many as are missing; gives how many there are."""
         missing = count - len(self._reserved) // _WIDTH
         if missing > 0:
-            # One value is read faster than many rows.
+            # One value is read faster than many rows, and a series that is not in FROM itself is
+            # not stored before it is read.
             sql = (
                 f"SELECT string_agg(int8send(nextval({literal(self._sequence)})), ''::bytea) "
-                f"FROM generate_series(1, {missing})"
+                f"FROM (SELECT generate_series(1, {missing})) AS one_for_each"
             )
             shown = f"SELECT /* {missing} keys of {self._sequence} */"
             answer = statement.run(
