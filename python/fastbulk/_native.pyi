@@ -156,6 +156,7 @@ class Source:
         *,
         adapt: Callable[[Any, int], dict[str, Any]],
         context: object,
+        first_rows: int = ...,
         max_rows: int = ...,
         max_bytes: int = ...,
         pause: Callable[[], object] | None = None,

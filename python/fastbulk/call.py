@@ -124,6 +124,8 @@ class Call:
         notes: dict[str, str] = {}
         connection = self.held.connection
         size: dict[str, Any] = {}
+        if getattr(self.carrier, "SLICES_ARE_STATEMENTS", False):
+            size["first_rows"] = _ROWS
         if self.held.others:
             size["max_rows"] = _ROWS // len(self.held.others) // 4
         context = DefaultContext(connection)

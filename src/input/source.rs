@@ -68,13 +68,15 @@ struct State {
 #[pymethods]
 impl Source {
     #[new]
-    #[pyo3(signature = (plan, rows, *, adapt, context, max_rows=MAX_ROWS, max_bytes=MAX_BYTES,
-                        pause=None))]
+    #[pyo3(signature = (plan, rows, *, adapt, context, first_rows=FIRST_ROWS, max_rows=MAX_ROWS,
+                        max_bytes=MAX_BYTES, pause=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
         plan: Bound<'_, Plan>,
         rows: &Bound<'_, PyAny>,
         adapt: Py<PyAny>,
         context: Py<PyAny>,
+        first_rows: usize,
         max_rows: usize,
         max_bytes: usize,
         pause: Option<Py<PyAny>>,
@@ -93,7 +95,7 @@ impl Source {
         let state = State {
             input,
             rows: 0,
-            next_rows: if pure && long { FIRST_ROWS.min(max_rows) } else { max_rows },
+            next_rows: if pure && long { first_rows.min(max_rows) } else { max_rows },
             exhausted: false,
             ahead: None,
             foreign: false,

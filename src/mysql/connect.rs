@@ -1,13 +1,13 @@
 //! A connection of our own: opened, used, cancelled and closed.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Params};
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::channel;
 
 use super::answer::{Answer, Taken};
 use super::error::from_server;
@@ -15,13 +15,13 @@ use super::fields::{Stored, fields};
 use super::settings::Settings;
 use super::writer::MysqlWriter;
 use super::{bulk, load};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::input::source::Source;
 use crate::own::{Own, closed, runtime, watched};
 use crate::slice::Slice;
 
-/// Bytes of LOAD DATA in a packet.
-const PIECE: usize = 256 << 10;
+/// Pieces of LOAD DATA that wait to be sent.
+const PIECES_AHEAD: usize = 4;
 
 /// What a packet of the bulk protocol has besides its rows, with room to spare.
 const OVERHEAD: usize = 1 << 10;
@@ -77,25 +77,30 @@ impl MysqlConnection {
         stored: Vec<Stored>,
         ahead: Option<Py<Source>>,
     ) -> Result<Taken> {
-        let plan = writer.plan();
-        let made = py.detach(|| {
-            let fields = fields(plan, slice, &stored)?;
-            let lines = load::lines(&fields, slice.rows, slice.nbytes)?;
-            Ok::<_, String>((load::statement(plan, &fields), Bytes::from(lines)))
-        });
-        let (sql, lines) = match made {
-            Ok(made) => made,
+        let fields = match fields(writer.plan(), slice, &stored) {
+            Ok(fields) => fields,
             Err(reason) => return Ok(Taken::Refused(reason)),
         };
-        self.wait_reading(py, ahead.as_ref(), async |conn| {
-            let pieces = (0..lines.len())
-                .step_by(PIECE)
-                .map(|start| Ok(lines.slice(start..lines.len().min(start + PIECE))));
-            let pieces: Vec<_> = pieces.collect();
-            conn.set_infile_handler(async move { Ok(stream::iter(pieces).boxed()) });
-            Answer::to(conn, sql.as_bytes()).await
+        let sql = load::statement(writer.plan(), &fields);
+        let (sender, receiver) = channel(PIECES_AHEAD);
+        // Taken away where the server asks for no file, so that the sender sees that none is read.
+        let receiver = Arc::new(Mutex::new(Some(receiver)));
+        thread::scope(|scope| {
+            let send = || load::send(&fields, slice.rows, &{ sender });
+            let sending = thread::Builder::new().spawn_scoped(scope, send).map_err(PyErr::from)?;
+            let answer = self.wait_reading(py, ahead.as_ref(), async |conn| {
+                let receiver = Arc::clone(&receiver);
+                conn.set_infile_handler(async move { Ok(load::file(take(&receiver))) });
+                Answer::to(conn, sql.as_bytes()).await
+            });
+            take(&receiver);
+            match (answer, sending.join()) {
+                (Err(error), _) => Err(error),
+                (_, Ok(Err(reason))) => Ok(Taken::Refused(reason.to_owned())),
+                (Ok(answer), Ok(Ok(()))) => Ok(Taken::Answer(answer)),
+                (_, Err(_)) => Err(Error::Internal("the lines of LOAD DATA".to_owned())),
+            }
         })
-        .map(Taken::Answer)
     }
 
     /// The same by MariaDB's bulk protocol, in packets of at most so many bytes.
@@ -147,6 +152,10 @@ impl MysqlConnection {
         py.detach(|| state.map(State::close));
         Ok(())
     }
+}
+
+fn take<T>(shared: &Mutex<Option<T>>) -> Option<T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl MysqlConnection {

@@ -172,6 +172,9 @@ class _Driver:
         return False
 
 
+#: Small slices would cost more than the wait for the first large one.
+SLICES_ARE_STATEMENTS = True
+
 executemany = pymysql.executemany
 cancel = own_cursor.cancel
 
