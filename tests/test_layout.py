@@ -17,6 +17,7 @@ RUST = sorted((ROOT / "src").rglob("*.rs"))
 PYTHON = sorted((ROOT / "python" / "fastbulk").rglob("*.py"))
 #: The rooms and files that may import SQLAlchemy.
 KNOW_SQLALCHEMY = {
+    "accelerated",
     "orm",
     "carriers",
     "aio.py",

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from . import accelerated
+from .accelerated import accelerate
 from .carriers.pysqlite import install as _install
 from .files import scan
 from .orm.given import given
@@ -24,6 +26,8 @@ __all__ = [
     "Result",
     "Road",
     "Timing",
+    "accelerate",
+    "accelerated",
     "aio",
     "delete",
     "explain",

@@ -49,6 +49,7 @@ class Call:
     carrier: ModuleType
     road: Road
     plan: InsertPlan | None
+    facts: Mapping[str, str]
 
     @classmethod
     def prepare(
@@ -85,7 +86,7 @@ class Call:
             plan = insert_plan(mapper, dialect, request, carrier)
         if plan is not None:
             road = Road(road.name, road.backend, road.driver, road.refused, plan.sql)
-        return cls(held, mapper, request, execution_options, carrier, road, plan)
+        return cls(held, mapper, request, execution_options, carrier, road, plan, facts)
 
     def foreseen(self) -> Road:
         """The road, with what can be told of its statement before there are rows."""
@@ -95,6 +96,19 @@ class Call:
             if foresee is not None:
                 foresee(self.held.connection, self.plan, notes)
         return self.road.taken(notes)
+
+    @property
+    def closed(self) -> tuple[str, str]:
+        """What closed the native road: the fact's name, and the reason in words."""
+        reason = self.road.refused["native"]
+        return next((name for name, why in self.facts.items() if why == reason), "driver"), reason
+
+    def outcomes(self, plan: InsertPlan, rows: Iterable[Any]) -> list[Outcome]:
+        """Sends the rows; gives what each statement did."""
+        source = Source(
+            plan.native, rows, adapt=plan.adapt, context=DefaultContext(self.held.connection)
+        )
+        return self._send(plan, source, {}, None)
 
     def insert(self, rows: Iterable[Any], report: Report | None) -> Result:
         """Sends the rows and gives what came back.

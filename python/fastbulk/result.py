@@ -115,7 +115,7 @@ class Result(_Rows):
             return cls.of_entities(dialect, None, returning, outcomes, {})
         # One column is kept as bare values: most callers want them as scalars.
         single = len(returning.keys) == 1
-        rows = _scalars if single else _rows
+        rows = _scalars if single else processed_rows
         result = cls(
             RowMetaData(returning),
             # Python objects are made when they are asked for.
@@ -136,7 +136,7 @@ class Result(_Rows):
     ) -> Result:
         """Rows with mapped objects or bundles, which are built here and held by the result."""
         with cyclic_gc_paused():
-            rows = _rows(dialect, returning, outcomes)
+            rows = processed_rows(dialect, returning, outcomes)
             return cls.of(load(session, returning, rows, execution_options))
 
     @classmethod
@@ -200,9 +200,10 @@ class Result(_Rows):
         return table.__arrow_c_stream__(requested_schema)
 
 
-def _rows(
+def processed_rows(
     dialect: Dialect, returning: Returning, outcomes: Sequence[_native.Outcome]
 ) -> list[tuple[Any, ...]]:
+    """All returned rows, their values through SQLAlchemy's result processors."""
     with cyclic_gc_paused():
         return [
             row

@@ -46,6 +46,14 @@ class _CursorMetaData(SimpleResultMetaData):
         return index
 
 
+def cursor_result(returning: Returning, rows: Iterable[tuple[Any, ...]]) -> Any:
+    """What SQLAlchemy's loader takes for the result of the INSERT..RETURNING."""
+    cursor: Any = IteratorResult(_CursorMetaData(returning), iter(rows))
+    compiled = SimpleNamespace(compile_state=returning.compile_state)
+    cursor.context = SimpleNamespace(_is_server_side=False, compiled=compiled)
+    return cursor
+
+
 def load(
     session: Session | None,
     returning: Returning,
@@ -73,8 +81,7 @@ def load(
     sqlalchemy.engine.Result
         Rows of entities and columns, not yet fetched.
     """
-    cursor: Any = IteratorResult(_CursorMetaData(returning), iter(rows))
-    cursor.context = SimpleNamespace(_is_server_side=False)
+    cursor = cursor_result(returning, rows)
     load_options, execution_options = QueryContext.default_load_options.from_execution_options(
         "_sa_orm_load_options",
         {"populate_existing", "autoflush", "identity_token"},

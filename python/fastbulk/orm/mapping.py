@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Row, Table, exc, inspect, null
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
+from sqlalchemy.orm.interfaces import PropComparator
 from sqlalchemy.sql import ClauseElement
 
 from .. import _native
@@ -39,6 +40,8 @@ class Request:
     """What a call asks of a mapping; equal requests share a plan."""
 
     render_nulls: bool = False
+    #: ``"raise"``, ``"ignore"``, or ``"bulk"``: keys and values mean to the letter what they mean
+    #: to SQLAlchemy.
     unknown: str = "raise"
     returning: tuple[Any, ...] = ()
     options: tuple[Any, ...] = ()
@@ -178,6 +181,7 @@ def _make_plan(
         returning = compile_returning(mapper, request.returning, request.options, render)
         sentinel, returned = _sentinel(table, returning, render)
         returns_key_only = sentinel is not None and sentinel[1] == 0 and len(returning.names) == 1
+    bulk = request.unknown == "bulk"
     native = _native.Plan(
         schema=render.schema(table),
         table=table.name,
@@ -186,12 +190,13 @@ def _make_plan(
         returning=returned,
         sentinel=sentinel,
         returns_key_only=returns_key_only,
-        null=null(),
+        # SQLAlchemy's bulk calls know no SQL expression in a row, not even NULL.
+        null=object() if bulk else null(),
         expressions=(ClauseElement, InstrumentedAttribute),
         adapt=carrier.adapt(dialect),
         unending=has_unending_days(dialect),
     )
-    adapt = Adapter(mapper, request.unknown)
+    adapt = BulkAdapter(mapper) if bulk else Adapter(mapper, request.unknown)
     return InsertPlan(mapper, table, native, returning, carrier.example_sql(native), adapt)
 
 
@@ -346,6 +351,28 @@ class Adapter:
                 )
 
 
+class BulkAdapter:
+    """Takes rows as SQLAlchemy's bulk calls do: what is no column attribute says nothing."""
+
+    def __init__(self, mapper: Mapper[Any]) -> None:
+        """An adapter for rows of that mapper."""
+        self.names = _column_attributes(mapper)
+        self.setters = _bulk_setters(mapper)
+
+    def __call__(self, row: Any, position: int) -> dict[str, Any]:
+        """The row as a dict of plain attribute names.
+
+        Raises
+        ------
+        ValueError, TypeError
+            It is no mapping.
+        """
+        given = dict(row)
+        for key in self.setters.keys() & given.keys():
+            self.setters[key](given)
+        return {name: given[name] for name in self.names if name in given}
+
+
 class KeyAdapter(Adapter):
     """Turns keys of any form into dicts of the primary key's attributes."""
 
@@ -388,6 +415,18 @@ def _column_attributes(mapper: Mapper[Any]) -> frozenset[str]:
     return frozenset(
         name for table in mapper._pks_by_table for name in mapper._propkey_to_col[table]
     )
+
+
+def _bulk_setters(mapper: Mapper[Any]) -> dict[str, Setter]:
+    """By attribute: what SQLAlchemy itself runs on rows that give a composite or a hybrid."""
+    setters: dict[str, Setter] = {}
+    for name, _ in mapper.all_orm_descriptors.items():
+        attribute = getattr(mapper.class_, name, None)
+        if isinstance(attribute, PropComparator):
+            setter = attribute._bulk_dml_setter(name)
+            if setter is not None:
+                setters[name] = setter
+    return setters
 
 
 def _is_mapped(row: Any) -> bool:

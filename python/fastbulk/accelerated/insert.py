@@ -1,0 +1,127 @@
+"""``session.execute(insert(Model), rows)`` and the legacy methods that insert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exc
+from sqlalchemy.engine.cursor import null_dml_result
+from sqlalchemy.orm import Mapper
+
+from ..call import Call
+from ..orm.identity import cursor_result
+from ..orm.mapping import Request
+from ..result import processed_rows
+from ..targets import Held
+from .refusal import FallThrough, fails_alike
+from .watched import why_watched
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.orm import Session
+
+    from .._native import Outcome
+    from ..orm.mapping import InsertPlan
+
+
+@dataclass(frozen=True)
+class Insert:
+    """The arguments of SQLAlchemy's own ``_bulk_insert``, and whose call it is."""
+
+    mapper: Mapper[Any]
+    mappings: list[Any]
+    session: Session
+    connection: Connection
+    isstates: bool
+    return_defaults: bool
+    render_nulls: bool
+    use_orm_insert_stmt: Any = None
+    execution_options: Mapping[str, Any] | None = field(default=None)
+
+    @property
+    def kind(self) -> str:
+        """What the program called."""
+        if self.use_orm_insert_stmt is None:
+            return "bulk_save_objects" if self.isstates else "bulk_insert_mappings"
+        return "insert returning" if self.use_orm_insert_stmt._returning else "insert"
+
+    def run(self) -> Any:
+        """Inserts the rows; gives what SQLAlchemy's function would.
+
+        Raises
+        ------
+        FallThrough
+            SQLAlchemy has to do it; nothing was changed.
+        """
+        if why := why_watched(self.connection):
+            raise FallThrough(why)
+        if self.return_defaults:
+            raise FallThrough("return_defaults")
+        call = self._prepared()
+        assert call.plan is not None
+        rows = [state.dict for state in self.mappings] if self.isstates else self.mappings
+        with fails_alike():
+            outcomes = call.outcomes(call.plan, rows)
+        if self.use_orm_insert_stmt is None:
+            return None
+        if call.plan.returning is None:
+            return null_dml_result()
+        return self._returned(call.plan, outcomes)
+
+    def _prepared(self) -> Call:
+        request = Request(self.render_nulls, "bulk", *self._returning())
+        held = Held.of(self.connection, self.session)
+        options = self.execution_options or {}
+        try:
+            call = Call.prepare(held, self.mapper, request, options)
+        except (exc.CompileError, exc.ArgumentError) as error:
+            raise FallThrough("no plan", str(error)) from error
+        if call.road.name != "native":
+            raise FallThrough(*call.closed)
+        if call.plan is not None and call.plan.returning is not None:
+            context = call.plan.returning.compile_state.from_statement_ctx
+            if context is None or context.compile_options._is_star:
+                raise FallThrough("what is returned")
+        return call
+
+    def _returning(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """What is to come back, and the options of the statement."""
+        statement = self.use_orm_insert_stmt
+        if statement is None:
+            return (), ()
+        if not isinstance(statement._propagate_attrs.get("plugin_subject"), Mapper):
+            raise FallThrough("insert of an alias")
+        for attribute, name in _MORE.items():
+            if getattr(statement, attribute, None):
+                raise FallThrough(name)
+        if not statement._returning:
+            return (), ()
+        dialect = self.connection.dialect
+        if not dialect.insert_executemany_returning:
+            raise FallThrough("the dialect returns no rows of many")
+        return statement._returning, statement._with_options
+
+    def _returned(self, plan: InsertPlan, outcomes: list[Outcome]) -> Any:
+        returning = plan.returning
+        assert returning is not None
+        rows = processed_rows(self.connection.dialect, returning, outcomes)
+        return cursor_result(returning, rows)
+
+
+#: Attributes of an ``Insert`` that make it more than an insert of rows.
+_MORE = {
+    "_values": "values()",
+    "_multi_values": "values()",
+    "_ordered_values": "values()",
+    "_inline": "inline()",
+    "select": "from_select()",
+    "_post_values_clause": "post values clause",
+    "_hints": "hints",
+    "_prefixes": "prefixes",
+    "_return_defaults": "return_defaults()",
+    "_independent_ctes": "CTEs",
+    "dialect_kwargs": "arguments of the dialect",
+}
