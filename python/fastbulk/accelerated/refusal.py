@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
 
-from .._native import ColumnError, RowError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -47,33 +45,36 @@ def fails_alike() -> Iterator[None]:
         if _ended(error):
             raise
         raise FallThrough("the call fails", str(error.orig)) from error
-    except (RowError, ColumnError) as error:
-        raise FallThrough("the call fails", str(error)) from error
     except Exception as error:
         raise FallThrough("the call fails", repr(error)) from error
 
 
 def _ended(error: exc.DBAPIError) -> bool:
-    """Whether the same call would not fail in the same way."""
-    if error.connection_invalidated:
+    """Whether something else than the rows ended the call, so that it might not fail again."""
+    orig: Any = error.orig
+    if error.connection_invalidated or orig is None:
         return True
-    return isinstance(error, exc.OperationalError) and _code(error.orig) not in _OF_ROWS
+    sqlite = getattr(orig, "sqlite_errorcode", None)
+    if sqlite is not None:
+        return (sqlite & 0xFF) not in _SQLITE_OF_ROWS
+    if getattr(orig, "errno", None) in _MYSQL_ENDED:
+        return True
+    if orig.args and orig.args[0] in _MYSQL_ENDED:
+        return True
+    state = getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None)
+    if orig.args and isinstance(orig.args[0], dict):
+        state = orig.args[0].get("C")  # pg8000
+    return isinstance(state, str) and state[:2] in _SQLSTATES_ENDED
 
 
-def _code(error: Any) -> Any:
-    """What the database calls the error."""
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if state is not None:
-        return str(state)[:2]
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None:
-        return code & 0xFF
-    return error.args[0] if error is not None and error.args else None
+#: Classes of SQLSTATE: connection, rollback, resources, locks, intervention, system, internal.
+_SQLSTATES_ENDED = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
 
+#: https://www.sqlite.org/rescode.html: ERROR, CONSTRAINT, MISMATCH, TOOBIG, RANGE.
+_SQLITE_OF_ROWS = frozenset({1, 18, 19, 20, 25})
 
-#: Codes of operational errors that speak of the rows or the table: SQLite's SQL error; MySQL's of
-#: values and columns, which some of its drivers have in other classes.
-_OF_ROWS = frozenset(
-    {1, 1048, 1054, 1136, 1146, 1264, 1265, 1292, 1364, 1366, 1369, 1406, 1644, 1690, 3140, 3819}
-    | {4025, 3105, 1906}
+#: Locks, deadlocks, kills, limits of time and space, lost connections.
+_MYSQL_ENDED = frozenset(
+    {1021, 1030, 1037, 1038, 1041, 1053, 1114, 1180, 1205, 1206, 1213, 1290, 1317, 1792, 1836}
+    | {1927, 1969, 2006, 2013, 2055, 3024, 3058, 3168, 3572, 4031}
 )

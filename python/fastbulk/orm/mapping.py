@@ -420,7 +420,8 @@ def _column_attributes(mapper: Mapper[Any]) -> frozenset[str]:
 def _bulk_setters(mapper: Mapper[Any]) -> dict[str, Setter]:
     """By attribute: what SQLAlchemy itself runs on rows that give a composite or a hybrid."""
     setters: dict[str, Setter] = {}
-    for name, _ in mapper.all_orm_descriptors.items():
+    names = mapper.all_orm_descriptors.keys()
+    for name in names:
         attribute = getattr(mapper.class_, name, None)
         if isinstance(attribute, PropComparator):
             setter = attribute._bulk_dml_setter(name)
