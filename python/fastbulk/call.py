@@ -49,7 +49,6 @@ class Call:
     carrier: ModuleType
     road: Road
     plan: InsertPlan | None
-    facts: Mapping[str, str]
 
     @classmethod
     def prepare(
@@ -86,7 +85,7 @@ class Call:
             plan = insert_plan(mapper, dialect, request, carrier)
         if plan is not None:
             road = Road(road.name, road.backend, road.driver, road.refused, plan.sql)
-        return cls(held, mapper, request, execution_options, carrier, road, plan, facts)
+        return cls(held, mapper, request, execution_options, carrier, road, plan)
 
     def foreseen(self) -> Road:
         """The road, with what can be told of its statement before there are rows."""
@@ -96,19 +95,6 @@ class Call:
             if foresee is not None:
                 foresee(self.held.connection, self.plan, notes)
         return self.road.taken(notes)
-
-    @property
-    def closed(self) -> tuple[str, str]:
-        """What closed the native road: the fact's name, and the reason in words."""
-        reason = self.road.refused["native"]
-        return next((name for name, why in self.facts.items() if why == reason), "driver"), reason
-
-    def outcomes(self, plan: InsertPlan, rows: Iterable[Any]) -> list[Outcome]:
-        """Sends the rows; gives what each statement did."""
-        source = Source(
-            plan.native, rows, adapt=plan.adapt, context=DefaultContext(self.held.connection)
-        )
-        return self._send(plan, source, {}, None)
 
     def insert(self, rows: Iterable[Any], report: Report | None) -> Result:
         """Sends the rows and gives what came back.
@@ -205,6 +191,26 @@ class Call:
             return nullcontext()
         undone: AbstractContextManager[None] = self.carrier.all_or_nothing(self.held.connection)
         return undone
+
+
+def send(held: Held, plan: InsertPlan, rows: Iterable[Any]) -> list[Outcome]:
+    """Sends rows on the native road; gives what each statement did.
+
+    Raises
+    ------
+    fastbulk._native.RowError, fastbulk._native.ColumnError
+        A value can't be sent.
+    sqlalchemy.exc.StatementError
+        The database refused a row.
+    """
+    context = DefaultContext(held.connection)
+    source = Source(plan.native, rows, adapt=plan.adapt, context=context)
+    with closing(held.carrier.native(held.connection, plan, source, {})) as sent:
+        outcomes = []
+        for outcome in sent:
+            outcomes.append(outcome)
+            breathe(held.connection)
+        return outcomes
 
 
 def note_objects(source: Source, notes: dict[str, str]) -> None:

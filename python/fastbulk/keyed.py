@@ -103,12 +103,7 @@ class KeyedCall:
         begin = time.perf_counter()
         rows = self._held(rows)
         notes: dict[str, str] = {}
-        sent: list[_Sent] = []
-        with self._all_or_nothing(rows, report):
-            for plan in self.plans:
-                sent += self._send(plan, rows, sent, notes)
-            if report is not None and rows:
-                report(len(rows), None)
+        sent = self._send_all(rows, notes, report)
         middle = time.perf_counter()
         # Returned entities are loaded into what the Session has of them.
         self._synchronize(rows, sent)
@@ -118,6 +113,25 @@ class KeyedCall:
         result.road = self.road.taken(notes)
         result.timing = Timing(end - begin, extract, end - begin - extract)
         return result
+
+    def send(self, rows: list[Any]) -> None:
+        """Sends the rows, and leaves what the Session has of them as it is.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            As :meth:`run`.
+        """
+        self._send_all(rows, {}, None)
+
+    def _send_all(self, rows: _Rows, notes: dict[str, str], report: Report | None) -> list[_Sent]:
+        sent: list[_Sent] = []
+        with self._all_or_nothing(rows, report):
+            for plan in self.plans:
+                sent += self._send(plan, rows, sent, notes)
+            if report is not None and rows:
+                report(len(rows), None)
+        return sent
 
     def _held(self, rows: Iterable[Any]) -> _Rows:
         """The rows, which may be read again; bare keys as dicts, which native code reads itself."""

@@ -21,6 +21,7 @@ from sqlalchemy import (
     null,
     select,
     text,
+    update,
 )
 from sqlalchemy.orm import (
     Session,
@@ -245,14 +246,15 @@ ROWS: list[dict[str, Any]] = [
 @pytest.mark.sync
 @pytest.mark.parametrize("render_nulls", [False, True])
 def test_values_and_keys(oracle: WithTables, render_nulls: bool) -> None:
-    mapped = {}
+    mapped: dict[Any, Any] = {}
 
     def work(session: Session) -> Any:
         Thing = mapped[session.get_bind()]
         given = [dict(row) for row in ROWS]
         options = {"render_nulls": render_nulls}
         session.execute(insert(Thing), given, execution_options=options)
-        session.execute(insert(Thing).execution_options(**options), iter(given))
+        some: Any = iter(given)
+        session.execute(insert(Thing).execution_options(**options), some)
         session.execute(insert(Thing), given[4])
         assert given == ROWS
         session.bulk_insert_mappings(Thing, given, render_nulls=render_nulls)
@@ -326,7 +328,8 @@ def test_targets(oracle: WithTables) -> None:
     assert taken(maker, maker())
     assert not taken(maker, Session(engine))
     assert taken(scoped, scoped())
-    other = scoped_session(lambda: Session(engine))
+    factory: Any = lambda: Session(engine)  # noqa: E731
+    other: Any = scoped_session(factory)
     assert taken(other, other())
     assert not taken(scoped, maker())
     assert taken(session, session)
@@ -368,3 +371,82 @@ def test_what_was_taken_is_counted(tmp_path: Any, caplog: pytest.LogCaptureFixtu
     assert accelerated.stats() == expected
     fastbulk.accelerated.reset()
     assert fastbulk.accelerated.stats() == {"taken": {}, "fallen_through": {}}
+
+
+def changed(session: Session, Thing: Any, rows: Any) -> None:
+    """By each of the ways that update rows by their keys."""
+    session.execute(update(Thing), rows)
+    session.bulk_update_mappings(Thing, iter(rows))
+
+
+def test_rows_are_updated(oracle: WithTables) -> None:
+    mapped: dict[Any, Any] = {}
+
+    def work(session: Session) -> Any:
+        Thing = mapped[session.get_bind()]
+        session.execute(insert(Thing).execution_options(dml_strategy="raw"), before)
+        held = session.scalars(select(Thing).order_by(Thing.id)).all()
+        changed(session, Thing, [dict(row) for row in after])
+        changed(session, Thing, [{**row, "x": i} for i, row in enumerate(before)])
+        seen = [with_type(one) for one in held]
+        for one in held:
+            session.refresh(one)
+        held[0].name, held[1].x = "by its attribute", 99
+        session.bulk_save_objects([held[0]], update_changed_only=False)
+        session.bulk_save_objects(held)
+        session.expunge_all()
+        return seen
+
+    before = [{"id": i, "nm": f"n{i}", "x": i, "told": "t"} for i in range(1, 70)]
+    after = [{"id": i + 1, **row} for i, row in enumerate(ROWS)]
+    after += [{"id": 20, "name": "first"}, {"id": 20, "x": 1}, {"id": 20, "name": "last"}]
+    after += [{"id": 21}, {"id": 22, "unknown": 1}]
+    theirs, ours = manifold(), manifold()
+    databases = oracle(theirs)
+    mapped |= {databases.ours: ours, databases.theirs: theirs}
+    alike(databases, work, "update", "bulk_update_mappings", "bulk_save_objects")
+
+
+def inserted(session: Session, statement: Any, rows: Any) -> list[Any]:
+    """What a program may ask of the result of a Core insert."""
+    result: Any = session.connection().execute(statement, rows)
+    seen = [
+        type(result),
+        result.rowcount,
+        result.returns_rows,
+        result.is_insert,
+        result.closed,
+        result.context.compiled_parameters,
+        result.context.executemany,
+    ]
+    seen += [result.inserted_primary_key_rows, result.last_inserted_params()]
+    with pytest.raises(exc.ResourceClosedError) as caught:
+        result.all()
+    return [*seen, str(caught.value)]
+
+
+def test_rows_of_a_table(oracle: WithTables) -> None:
+    Thing = thing(
+        key=mapped_column("k", String(9), default="k"),
+        data=mapped_column(JSON),
+        low=mapped_column(String(9), default=func.lower("LOW")),
+    )
+    table = Thing.__table__
+    databases = oracle(Thing)
+
+    def work(session: Session) -> Any:
+        rows = [dict(row) for row in NAMES]
+        seen = [inserted(session, table.insert(), rows)]
+        seen.append(inserted(session, insert(Thing), NAMES[:2]))
+        ragged = [{"name": "a", "data": None}, {"name": None, "data": [1], "count": 4}]
+        seen.append(inserted(session, table.insert(), ragged))
+        seen.append(inserted(session, table.insert(), [{"id": 900 + i} for i in range(3)]))
+        seen.append(inserted(session, table.insert(), [{"nm": 1}, {"nm": 2}]))
+        with pytest.raises(exc.SQLAlchemyError) as caught:
+            inserted(session, table.insert(), [{"name": "a"}, {"count": 3}])
+        seen.append(told(caught.value))
+        assert rows == NAMES
+        return [*seen, inserted(session, table.insert(), [{"id": 1}, {"id": 1}])]
+
+    pages = databases.ours.dialect.use_insertmanyvalues_wo_returning
+    alike(databases, work, *(() if pages else ("insert into a table",)))

@@ -6,14 +6,21 @@ statement: a program that runs none pays nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy.orm import bulk_persistence
+from sqlalchemy.sql import dml
 
+from .core import CoreInsert
 from .insert import Insert
 from .refusal import FallThrough
+from .update import Update
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Mapper, Session
 
@@ -26,15 +33,21 @@ class _Handle(NamedTuple):
     counts: Counts
 
 
+_Insert: Any = dml.Insert
+
 _handles: tuple[_Handle, ...] = ()
 _bulk_insert = bulk_persistence._bulk_insert
+_bulk_update = bulk_persistence._bulk_update
+_execute_on_connection = dml.Insert._execute_on_connection
 
 
 def add(means: Means, counts: Counts) -> None:
     """Begins to look at the calls that are meant."""
     global _handles
     _handles = (*_handles, _Handle(means, counts))
-    bulk_persistence._bulk_insert = _insert
+    bulk_persistence._bulk_insert = partial(_persist, Insert, _bulk_insert)
+    bulk_persistence._bulk_update = partial(_persist, Update, _bulk_update)
+    _Insert._execute_on_connection = _execute
 
 
 def remove(counts: Counts) -> None:
@@ -43,6 +56,8 @@ def remove(counts: Counts) -> None:
     _handles = tuple(handle for handle in _handles if handle.counts is not counts)
     if not _handles:
         bulk_persistence._bulk_insert = _bulk_insert
+        bulk_persistence._bulk_update = _bulk_update
+        _Insert._execute_on_connection = _execute_on_connection
 
 
 def _counts_of(session: Session | None, connection: Connection) -> Counts | None:
@@ -51,19 +66,57 @@ def _counts_of(session: Session | None, connection: Connection) -> Counts | None
     return next(found, None)
 
 
-def _insert(mapper: Mapper[Any], mappings: Any, session_transaction: Any, **arguments: Any) -> Any:
+def _persist(
+    ours: type[Insert | Update],
+    theirs: Callable[..., Any],
+    mapper: Mapper[Any],
+    mappings: Any,
+    session_transaction: Any,
+    **arguments: Any,
+) -> Any:
+    """Either of the functions that insert or update rows for a Session."""
     session = session_transaction.session
+    within: Counts | Literal[False] | None = None
     if session.connection_callable is None:
         connection = session_transaction.connection(mapper.base_mapper)
         counts = _counts_of(session, connection)
         if counts is not None:
             mappings = list(mappings)
-            call = Insert(mapper, mappings, session, connection, **arguments)
+            call = ours(mapper, mappings, session, connection, **arguments)
             try:
                 result = call.run()
             except FallThrough as refused:
                 counts.fallen_through(call.kind, refused)
+                within = False if refused.failed else counts
             else:
                 counts.taken(call.kind)
                 return result
-    return _bulk_insert(mapper, mappings, session_transaction, **arguments)
+    token = _within.set(within)
+    try:
+        return theirs(mapper, mappings, session_transaction, **arguments)
+    finally:
+        _within.reset(token)
+
+
+#: Where inserts are counted that SQLAlchemy makes of a Session's call; False if they are not to be
+#: tried, since the call failed.
+_within: ContextVar[Counts | Literal[False] | None] = ContextVar("fastbulk_within", default=None)
+
+
+def _execute(
+    statement: dml.Insert, connection: Connection, rows: Any, execution_options: Any
+) -> Any:
+    """An INSERT on a Connection."""
+    counts: Counts | Literal[False] | None = _within.get() if len(rows) > 1 else False
+    if counts is None:
+        counts = _counts_of(None, connection)
+    if counts:
+        call = CoreInsert(statement, connection, rows, execution_options)
+        try:
+            result = call.run()
+        except FallThrough as refused:
+            counts.fallen_through(call.kind, refused)
+        else:
+            counts.taken(call.kind)
+            return result
+    return _execute_on_connection(statement, connection, rows, execution_options)

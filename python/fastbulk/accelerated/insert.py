@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
 from sqlalchemy.engine.cursor import null_dml_result
-from sqlalchemy.orm import Mapper
 
-from ..call import Call
+from ..call import Call, send
 from ..orm.identity import cursor_result
 from ..orm.mapping import Request
 from ..result import processed_rows
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
+from .statement import why_more
 from .watched import why_watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Mapper, Session
 
     from .._native import Outcome
     from ..orm.mapping import InsertPlan
@@ -64,7 +64,7 @@ class Insert:
         assert call.plan is not None
         rows = [state.dict for state in self.mappings] if self.isstates else self.mappings
         with fails_alike():
-            outcomes = call.outcomes(call.plan, rows)
+            outcomes = send(call.held, call.plan, rows)
         if self.use_orm_insert_stmt is None:
             return None
         if call.plan.returning is None:
@@ -80,7 +80,7 @@ class Insert:
         except (exc.CompileError, exc.ArgumentError) as error:
             raise FallThrough("no plan", str(error)) from error
         if call.road.name != "native":
-            raise FallThrough(*call.closed)
+            raise FallThrough("no native road", call.road.refused["native"])
         if call.plan is not None and call.plan.returning is not None:
             context = call.plan.returning.compile_state.from_statement_ctx
             if context is None or context.compile_options._is_star:
@@ -92,11 +92,8 @@ class Insert:
         statement = self.use_orm_insert_stmt
         if statement is None:
             return (), ()
-        if not isinstance(statement._propagate_attrs.get("plugin_subject"), Mapper):
-            raise FallThrough("insert of an alias")
-        for attribute, name in _MORE.items():
-            if getattr(statement, attribute, None):
-                raise FallThrough(name)
+        if why := why_more(statement):
+            raise FallThrough(why)
         if not statement._returning:
             return (), ()
         dialect = self.connection.dialect
@@ -109,19 +106,3 @@ class Insert:
         assert returning is not None
         rows = processed_rows(self.connection.dialect, returning, outcomes)
         return cursor_result(returning, rows)
-
-
-#: Attributes of an ``Insert`` that make it more than an insert of rows.
-_MORE = {
-    "_values": "values()",
-    "_multi_values": "values()",
-    "_ordered_values": "values()",
-    "_inline": "inline()",
-    "select": "from_select()",
-    "_post_values_clause": "post values clause",
-    "_hints": "hints",
-    "_prefixes": "prefixes",
-    "_return_defaults": "return_defaults()",
-    "_independent_ctes": "CTEs",
-    "dialect_kwargs": "arguments of the dialect",
-}

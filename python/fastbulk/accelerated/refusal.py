@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_FAILED = "the call fails"
+
+
 class FallThrough(Exception):  # noqa: N818  # no error
     """SQLAlchemy's own code has to do the call."""
 
@@ -19,6 +22,11 @@ class FallThrough(Exception):  # noqa: N818  # no error
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+    @property
+    def failed(self) -> bool:
+        """Whether native code tried and did not succeed."""
+        return self.reason == _FAILED
 
     def __str__(self) -> str:
         """Both."""
@@ -44,9 +52,9 @@ def fails_alike() -> Iterator[None]:
     except exc.DBAPIError as error:
         if _ended(error):
             raise
-        raise FallThrough("the call fails", str(error.orig)) from error
+        raise FallThrough(_FAILED, str(error.orig)) from error
     except Exception as error:
-        raise FallThrough("the call fails", repr(error)) from error
+        raise FallThrough(_FAILED, repr(error)) from error
 
 
 def _ended(error: exc.DBAPIError) -> bool:

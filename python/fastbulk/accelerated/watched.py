@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..carriers.statement import is_listened
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
@@ -30,7 +32,7 @@ def why_watched(connection: Connection) -> str | None:
     dialect = connection.dialect
     if dialect._has_events:
         for name in _OF_DIALECT:
-            if len(getattr(dialect.dispatch, name)):
+            if is_listened(dialect, name):
                 return f"listeners of {name}"
     return None
 

@@ -69,6 +69,17 @@ def default_of(column: Column[Any], mapper: Mapper[Any], render: Renderer) -> di
         return {"default_call": lambda context: generate(None), "forced": True}
     if mapper._set_polymorphic_identity and column is mapper.polymorphic_on:
         return {"default": mapper.polymorphic_identity}
+    return default_of_column(column, render)
+
+
+def default_of_column(column: Column[Any], render: Renderer) -> dict[str, Any]:
+    """The same for a column of a table that is not mapped.
+
+    Raises
+    ------
+    sqlalchemy.exc.CompileError
+        A SQL expression can't be rendered without parameters.
+    """
     default: Any = column.default
     if default is None:
         return {"omit": column.server_default is not None or column.computed is not None}

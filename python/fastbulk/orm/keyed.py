@@ -13,7 +13,7 @@ from .. import _native
 from .defaults import default_of, default_on_update, next_version
 from .given import keys_given, pieces
 from .kinds import has_unending_days, kind_of
-from .mapping import Adapter, KeyAdapter, cached, table_of, tables_of
+from .mapping import AnyAdapter, KeyAdapter, adapter_of, cached, table_of, tables_of
 from .returning import Returning, as_list, compile_returning, is_entity
 from .sql import Renderer
 
@@ -68,7 +68,7 @@ class KeyedPlan:
     #: ``adapt(row, position)``: a row of any accepted form as a dict of plain attribute names.
     adapt: Callable[[Any, int], dict[str, Any]]
     #: The same for all tables of the class.
-    adapt_whole: Adapter
+    adapt_whole: AnyAdapter
     #: Positions of the columns of which every row has to give a value that is not NULL.
     needed: tuple[int, ...]
     #: Positions of the columns that every row has to give: expressions take them.
@@ -165,7 +165,7 @@ class _Maker:
             sql_table=self.render.table(table),
             columns=columns,
             returning=() if returning is None else returning.sql,
-            null=null(),
+            null=object() if request.unknown == "bulk" else null(),
             expressions=(ClauseElement, InstrumentedAttribute),
             adapt=self.carrier.adapt(self.dialect),
             unending=has_unending_days(self.dialect),
@@ -174,7 +174,7 @@ class _Maker:
             conflict=self.conflict(table, keys, positions),
         )
         names = frozenset(keys)
-        adapter = KeyAdapter if request.verb == "delete" else Adapter
+        adapter = KeyAdapter if request.verb == "delete" else adapter_of
         adapt = adapter(self.mapper, request.unknown)
         return KeyedPlan(
             self.mapper,

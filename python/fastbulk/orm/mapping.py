@@ -57,9 +57,8 @@ class Request:
 
 @dataclass(frozen=True)
 class InsertPlan:
-    """A mapped class as an insert sees it."""
+    """A table as an insert sees it."""
 
-    mapper: Mapper[Any]
     table: Table
     native: _native.Plan
     returning: Returning | None
@@ -196,8 +195,8 @@ def _make_plan(
         adapt=carrier.adapt(dialect),
         unending=has_unending_days(dialect),
     )
-    adapt = BulkAdapter(mapper) if bulk else Adapter(mapper, request.unknown)
-    return InsertPlan(mapper, table, native, returning, carrier.example_sql(native), adapt)
+    adapt = adapter_of(mapper, request.unknown)
+    return InsertPlan(table, native, returning, carrier.example_sql(native), adapt)
 
 
 def _column(
@@ -371,6 +370,14 @@ class BulkAdapter:
         for key in self.setters.keys() & given.keys():
             self.setters[key](given)
         return {name: given[name] for name in self.names if name in given}
+
+
+AnyAdapter: TypeAlias = "Adapter | BulkAdapter"
+
+
+def adapter_of(mapper: Mapper[Any], unknown: str) -> AnyAdapter:
+    """What reads rows of that mapper; ``unknown`` is as a ``Request`` has it."""
+    return BulkAdapter(mapper) if unknown == "bulk" else Adapter(mapper, unknown)
 
 
 class KeyAdapter(Adapter):
