@@ -257,6 +257,9 @@ pub struct Plan {
     pub columns: Vec<Py<Column>>,
     /// Attribute name -> position in `columns`.
     pub index: Py<PyDict>,
+    /// What an INSERT says after its rows: what becomes of those that are there.
+    #[pyo3(get)]
+    pub tail: String,
     /// What stands after RETURNING, in pieces; empty when no row is to come back.
     pub returning: Vec<String>,
     /// A generated integer key, which orders the rows: its positions in `columns` and `returning`.
@@ -283,7 +286,7 @@ impl Plan {
     #[new]
     #[pyo3(signature = (*, verb="insert", schema, table, sql_table, columns, returning, sentinel=None,
                         returns_key_only=false, null, expressions, adapt, unending=false,
-                        assignments=vec![], condition=None, conflict=None))]
+                        assignments=vec![], condition=None, conflict=None, tail=String::new()))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -302,6 +305,7 @@ impl Plan {
         assignments: Vec<(String, Expression)>,
         condition: Option<Expression>,
         conflict: Option<Conflict>,
+        tail: String,
     ) -> Result<Self> {
         let index = PyDict::new(py);
         for (position, column) in columns.iter().enumerate() {
@@ -317,6 +321,7 @@ impl Plan {
             sql_table,
             columns,
             index: index.unbind(),
+            tail,
             returning,
             sentinel,
             returns_key_only,

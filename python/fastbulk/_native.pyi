@@ -96,6 +96,8 @@ class Plan:
     @property
     def has_expressions(self) -> bool: ...
     @property
+    def tail(self) -> str: ...
+    @property
     def returning(self) -> str: ...
     def __new__(
         cls,
@@ -115,6 +117,7 @@ class Plan:
         assignments: Sequence[tuple[str, Sequence[int | str]]] = (),
         condition: Sequence[int | str] | None = None,
         conflict: Mapping[str, object] | None = None,
+        tail: str = "",
     ) -> Plan: ...
 
 @final

@@ -1,5 +1,6 @@
 //! The text of statements.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use arrow_buffer::NullBuffer;
@@ -73,11 +74,10 @@ impl<'a> Insert<'a> {
         let names: Vec<_> =
             cells.iter().map(|cells| plan.column(cells.column).sql_name.as_str()).collect();
         let head = format!("INSERT INTO {} ({}) VALUES ", plan.sql_table, names.join(", "));
-        let tail = if returning && !plan.returning.is_empty() {
-            format!(" RETURNING {}", plan.returning.join(", "))
-        } else {
-            String::new()
-        };
+        let mut tail = plan.tail.clone();
+        if returning && !plan.returning.is_empty() {
+            let _ = write!(tail, " RETURNING {}", plan.returning.join(", "));
+        }
         Self { cells, head, tail, style }
     }
 

@@ -111,6 +111,7 @@ pub fn insert(
         );
     }
     sql.push_str(" ORDER BY v.n");
+    sql.push_str(&plan.tail);
     if !plan.returning.is_empty() {
         let _ = write!(sql, " RETURNING {}", plan.returning.join(", "));
     }
@@ -151,6 +152,7 @@ pub fn values(
             sql.push(')');
         }
     }
+    sql.push_str(&plan.tail);
     if !plan.returning.is_empty() {
         let _ = write!(sql, " RETURNING {}", plan.returning.join(", "));
     }

@@ -34,6 +34,7 @@ pub fn insert(plan: &Plan, shape: &[Place], rows: usize) -> String {
         sql.push_str(", ");
         sql.push_str(&row);
     }
+    sql.push_str(&plan.tail);
     sql + &returning(plan)
 }
 
@@ -45,7 +46,9 @@ pub fn insert_from(plan: &Plan, shape: &[Place], table: &str, with_returning: bo
         .collect();
     let returning = if with_returning { returning(plan) } else { String::new() };
     let into = insert_into(plan, shape).unwrap_or_default();
-    format!("{into}SELECT {} FROM {table}{returning}", values.join(", "))
+    // Without the condition SQLite would take ON for a join's.
+    let tail = if plan.tail.is_empty() { "" } else { &format!(" WHERE true{}", plan.tail) };
+    format!("{into}SELECT {} FROM {table}{tail}{returning}", values.join(", "))
 }
 
 /// `INSERT INTO t (a, b) `; None without columns.

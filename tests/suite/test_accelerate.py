@@ -450,3 +450,68 @@ def test_rows_of_a_table(oracle: WithTables) -> None:
 
     pages = databases.ours.dialect.use_insertmanyvalues_wo_returning
     alike(databases, work, *(() if pages else ("insert into a table",)))
+
+
+def test_what_a_statement_says_of_every_row(oracle: WithTables) -> None:
+    Thing = thing(
+        at=mapped_column(Integer, default=7), low=mapped_column(String(30)), q=mapped_column(JSON)
+    )
+    databases = oracle(Thing)
+    rows: list[dict[str, Any]] = [*NAMES[:60], {"at": 3, "low": None}, {"low": "given"}]
+
+    def work(session: Session) -> None:
+        session.execute(insert(Thing).values(at=5, low=func.lower("UP")), rows)
+        session.execute(insert(Thing).values({Thing.low: "fixed", "q": [1]}), rows)
+        session.execute(insert(Thing).values(low=None, at=func.length("abc")), rows[:2])
+
+    alike(databases, work, "insert")
+
+
+def upserting(databases: Oracle, Thing: Any, *, nothing: bool = False) -> Any:
+    """The dialect's own upsert by the primary key, or None."""
+    name = databases.ours.dialect.name
+    if name in {"mysql", "mariadb"}:
+        from sqlalchemy.dialects import mysql
+
+        made = mysql.insert(Thing)
+        if nothing:
+            return made.on_duplicate_key_update(id=Thing.__table__.c.id)
+        return made.on_duplicate_key_update(
+            [("name", func.upper(made.inserted.name)), ("count", Thing.__table__.c.count + 1)]
+        )
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = sqlite if name == "sqlite" else postgresql
+    upsert = dialect.insert(Thing)
+    if nothing:
+        return upsert.on_conflict_do_nothing()
+    return upsert.on_conflict_do_update(
+        index_elements=[Thing.id],
+        set_={"name": func.upper(upsert.excluded.name), "count": Thing.count + 1, "at": 3},
+        where=Thing.id != 5,
+    )
+
+
+@pytest.mark.parametrize("count", [3, 70])
+@pytest.mark.parametrize("nothing", [False, True])
+def test_upserts(oracle: WithTables, count: int, nothing: bool) -> None:
+    Thing = thing(at=mapped_column(Integer, default=7, server_default="8"))
+    databases = oracle(Thing)
+    upsert = upserting(databases, Thing, nothing=nothing)
+    rows = [{"id": i, "name": f"new{i}", "count": i} for i in range(1, count)]
+
+    def work(session: Session) -> Any:
+        session.execute(insert(Thing), NAMES[: count // 2])
+        session.execute(upsert, rows)
+        # The same key twice is for some databases an error.
+        session.execute(upsert, [{"id": 900, "name": "a"}, {"id": 900, "name": "b", "at": None}])
+        if not databases.ours.dialect.insert_executemany_returning or nothing:
+            return None
+        others = [row for row in rows if row["id"] != 5]
+        found = rows_of(session.execute(upsert.returning(Thing), others))
+        return sorted(map(str, found))
+
+    kinds = ["insert"]
+    if databases.ours.dialect.insert_executemany_returning and not nothing:
+        kinds.append("insert returning")
+    alike(databases, work, *kinds)

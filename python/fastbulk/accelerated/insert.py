@@ -72,7 +72,8 @@ class Insert:
         return self._returned(call.plan, outcomes)
 
     def _prepared(self) -> Call:
-        request = Request(self.render_nulls, "bulk", *self._returning())
+        returning, loader = self._returning()
+        request = Request(self.render_nulls, "bulk", returning, loader, statement=self._more())
         held = Held.of(self.connection, self.session)
         options = self.execution_options or {}
         try:
@@ -92,14 +93,33 @@ class Insert:
         statement = self.use_orm_insert_stmt
         if statement is None:
             return (), ()
-        if why := why_more(statement):
+        if why := why_more(statement, allowed=("_values", "_post_values_clause")):
             raise FallThrough(why)
         if not statement._returning:
             return (), ()
         dialect = self.connection.dialect
         if not dialect.insert_executemany_returning:
             raise FallThrough("the dialect returns no rows of many")
+        if statement._sort_by_parameter_order:
+            self._check_sorted(statement)
         return statement._returning, statement._with_options
+
+    def _check_sorted(self, statement: Any) -> None:
+        if not self.connection.dialect.insert_executemany_returning_sort_by_parameter_order:
+            raise FallThrough("the dialect returns no sorted rows of many")
+        if statement._post_values_clause is not None:
+            raise FallThrough("sorted rows of an upsert")
+        if any(column._insert_sentinel for column in self.mapper.local_table.columns):
+            raise FallThrough("a sentinel column")
+
+    def _more(self) -> Any:
+        """The statement, if it says something of every row."""
+        statement = self.use_orm_insert_stmt
+        if statement is None or not (
+            statement._values or statement._post_values_clause is not None
+        ):
+            return None
+        return statement
 
     def _returned(self, plan: InsertPlan, outcomes: list[Outcome]) -> Any:
         returning = plan.returning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import NoneType
 from typing import Any
 
@@ -27,11 +27,12 @@ _MORE = {
 }
 
 
-def why_more(statement: Any) -> str | None:
+def why_more(statement: Any, allowed: Collection[str] = ()) -> str | None:
     """Why a statement is more than one of rows; None if it isn't."""
     if not isinstance(statement._propagate_attrs.get("plugin_subject"), (Mapper, NoneType)):
         return "the statement is of an alias"
-    return next((what for name, what in _MORE.items() if _is_set(statement, name)), None)
+    asked = (name for name in _MORE if name not in allowed)
+    return next((_MORE[name] for name in asked if _is_set(statement, name)), None)
 
 
 def _is_set(statement: Any, name: str) -> bool:

@@ -230,6 +230,9 @@ def _copy_columns(
     if reason := _why_no_keys(catalog, plan):
         notes["COPY"] = f"COPY returns no rows, and {reason}"
         return []
+    if plan.native.tail:
+        notes["COPY"] = "COPY knows no conflicts"
+        return []
     if catalog.no_copy is not None:
         notes["COPY"] = catalog.no_copy
         return []

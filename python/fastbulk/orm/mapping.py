@@ -19,9 +19,10 @@ from .defaults import default_of
 from .kinds import has_unending_days, kind_of
 from .returning import Returning, compile_returning, is_entity
 from .sql import Renderer
+from .statement import Expression, fixed_values, tail_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
     from sqlalchemy import Column
@@ -48,6 +49,8 @@ class Request:
     #: Values go to the driver as Python objects, prepared by SQLAlchemy's processors.
     as_objects: bool = False
     schema_translate_map: tuple[tuple[str | None, str | None], ...] = ()
+    #: An ``Insert`` of SQLAlchemy's that says more of every row.
+    statement: Any = None
 
     @property
     def has_entities(self) -> bool:
@@ -146,7 +149,7 @@ def insert_plan(
 def cached(mapper: Mapper[Any], dialect: Dialect, request: Any, make: Callable[[], _Made]) -> _Made:
     """What was made for an equal request before, or ``make()``."""
     is_plain = all(isinstance(r, (type, InstrumentedAttribute)) for r in request.returning)
-    if not is_plain or request.options:
+    if not is_plain or request.options or getattr(request, "statement", None) is not None:
         return make()
     by_dialect: WeakKeyDictionary[Dialect, dict[Any, Any]] = mapper.class_manager.info.setdefault(
         _INFO, WeakKeyDictionary()
@@ -171,14 +174,21 @@ def _make_plan(
     (table,) = tables_of(mapper)
     render = Renderer(dialect, dict(request.schema_translate_map), request.as_objects)
     keys = {column: key for key, column in mapper._propkey_to_col[table].items()}
+    fixed, tail = {}, ""
+    if request.statement is not None:
+        fixed = fixed_values(request.statement, mapper, table, render)
+        tail = tail_of(request.statement, table, render)
     columns = [
-        _column(column, keys.get(column, ""), mapper, request, render) for column in table.columns
+        _column(column, keys.get(column, ""), mapper, request, render, fixed)
+        for column in table.columns
     ]
     returning, sentinel, returns_key_only = None, None, False
     returned: tuple[str, ...] = ()
     if request.returning:
         returning = compile_returning(mapper, request.returning, request.options, render)
-        sentinel, returned = _sentinel(table, returning, render)
+        returned = returning.sql
+        if not tail:  # the keys of rows that were there are in no order
+            sentinel, returned = _sentinel(table, returning, render)
         returns_key_only = sentinel is not None and sentinel[1] == 0 and len(returning.names) == 1
     bulk = request.unknown == "bulk"
     native = _native.Plan(
@@ -194,15 +204,26 @@ def _make_plan(
         expressions=(ClauseElement, InstrumentedAttribute),
         adapt=carrier.adapt(dialect),
         unending=has_unending_days(dialect),
+        tail=tail,
     )
     adapt = adapter_of(mapper, request.unknown)
     return InsertPlan(table, native, returning, carrier.example_sql(native), adapt)
 
 
 def _column(
-    column: Column[Any], key: str, mapper: Mapper[Any], request: Request, render: Renderer
+    column: Column[Any],
+    key: str,
+    mapper: Mapper[Any],
+    request: Request,
+    render: Renderer,
+    fixed: Mapping[Column[Any], dict[str, Any]],
 ) -> _native.Column:
     kind, processor = kind_of(column.type, render.dialect)
+    default = fixed.get(column)
+    if isinstance(default, Expression):
+        key = ""
+    if default is None:
+        default = default_of(column, mapper, render)
     return _native.Column(
         key,
         column.name,
@@ -212,7 +233,7 @@ def _column(
         processor=processor,
         drop_none=not (request.render_nulls or column.type.should_evaluate_none),
         placeholder=render.placeholder(column),
-        **default_of(column, mapper, render),
+        **default,
     )
 
 
