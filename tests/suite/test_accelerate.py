@@ -12,12 +12,14 @@ import pytest
 from sqlalchemy import (
     JSON,
     DateTime,
+    ForeignKey,
     Integer,
     Numeric,
     String,
     exc,
     func,
     insert,
+    inspect,
     null,
     select,
     text,
@@ -27,6 +29,7 @@ from sqlalchemy.orm import (
     Session,
     column_property,
     composite,
+    declarative_base,
     load_only,
     mapped_column,
     scoped_session,
@@ -477,7 +480,10 @@ def upserting(databases: Oracle, Thing: Any, *, nothing: bool = False) -> Any:
         if nothing:
             return made.on_duplicate_key_update(id=Thing.__table__.c.id)
         return made.on_duplicate_key_update(
-            [("name", func.upper(made.inserted.name)), ("count", Thing.__table__.c.count + 1)]
+            [
+                ("name", func.upper(made.inserted.name)),
+                ("count", Thing.__table__.c.count + made.inserted.count),
+            ]
         )
     from sqlalchemy.dialects import postgresql, sqlite
 
@@ -515,3 +521,78 @@ def test_upserts(oracle: WithTables, count: int, nothing: bool) -> None:
     if databases.ours.dialect.insert_executemany_returning and not nothing:
         kinds.append("insert returning")
     alike(databases, work, *kinds)
+
+
+def animals() -> Any:
+    """Joined inheritance, with rows that come back from both tables."""
+    Base = declarative_base()
+
+    class Animal(Base):  # type: ignore[valid-type, misc]
+        __tablename__ = "animal"
+        id = mapped_column(Integer, primary_key=True)
+        kind = mapped_column(String(9))
+        name = mapped_column(String(30), server_default="?")
+        __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "animal"}
+
+    class Dog(Animal):
+        __tablename__ = "dog"
+        id = mapped_column(ForeignKey("animal.id"), primary_key=True)
+        legs = mapped_column(Integer, default=4)
+        __mapper_args__ = {"polymorphic_identity": "dog"}
+
+    return Dog
+
+
+def test_rows_in_several_tables(oracle: WithTables) -> None:
+    Dog = animals()
+    databases = oracle(Dog)
+    returns_rows = databases.ours.dialect.insert_executemany_returning_sort_by_parameter_order
+    rows = [{"name": f"n{i}"} for i in range(60)]
+
+    def work(session: Session) -> Any:
+        seen: list[Any] = []
+        session.execute(insert(Dog), [dict(row) for row in rows])
+        given = [dict(row) for row in rows]
+        session.bulk_insert_mappings(Dog, given, return_defaults=True)
+        seen.append(given)
+        objects = [Dog(name="o"), Dog(legs=3), Dog(), Dog()]
+        session.bulk_save_objects(objects, return_defaults=True)
+        seen += [(one.id, one.legs, inspect(one).detached) for one in objects]
+        if returns_rows:
+            for ordered in (True, False):
+                what = insert(Dog).returning(
+                    Dog, func.abs(Dog.legs), sort_by_parameter_order=ordered
+                )
+                found = rows_of(session.execute(what, rows))
+                seen += found if ordered else sorted(map(str, found))
+        return seen
+
+    kinds = ("insert", "bulk_insert_mappings", "bulk_save_objects")
+    prepared = [f"{kind}, of rows that SQLAlchemy made" for kind in kinds]
+    if returns_rows:
+        prepared += ["insert returning, of rows that SQLAlchemy made"]
+    alike(databases, work, *prepared)
+
+
+def test_rows_that_a_table_gives_back(oracle: WithTables) -> None:
+    Thing = thing(low=mapped_column(String(9), server_default="low"), data=mapped_column(JSON))
+    table = Thing.__table__
+    databases = oracle(Thing)
+    rows = [{**row, "data": [row["count"]]} for row in NAMES]
+
+    def work(session: Session) -> Any:
+        seen: list[Any] = []
+        connection = session.connection()
+        for ordered in (False, True):
+            what = table.insert().returning(
+                table, func.upper(table.c.name), sort_by_parameter_order=ordered
+            )
+            seen.append(rows_of(connection.execute(what, rows)))
+            result = connection.execute(
+                table.insert().return_defaults(table.c.low, sort_by_parameter_order=ordered), rows
+            )
+            seen += [result.inserted_primary_key_rows, result.returned_defaults_rows]
+        return seen
+
+    kind = "insert into a table"
+    alike(databases, work, *returns(databases, kind))

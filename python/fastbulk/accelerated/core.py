@@ -7,10 +7,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, exc
+from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+from sqlalchemy.sql.compiler import WARN_LINTING
 
 from ..call import schemas, send
-from ..carriers.statement import done_before
-from ..orm.table import table_plan
+from ..orm.table import Back, table_plan
 from ..roads import choose
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
@@ -18,7 +19,7 @@ from .statement import why_more
 from .watched import why_watched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CoreInsert:
-    """What ``Connection.execute`` was given."""
+    """What ``Connection.execute`` was given; ``by_orm`` if it was SQLAlchemy's own ORM."""
 
     statement: Any
     connection: Connection
     rows: list[Mapping[str, Any]]
     execution_options: Mapping[str, Any]
+    by_orm: bool = True
 
     kind = "insert into a table"
 
@@ -44,24 +46,96 @@ class CoreInsert:
         FallThrough
             SQLAlchemy has to do it; nothing was changed.
         """
-        if why := why_watched(self.connection) or why_more(self.statement):
+        why = why_watched(self.connection) or why_more(
+            self.statement, allowed=("_return_defaults",)
+        )
+        if why:
             raise FallThrough(why)
-        if self.statement._returning:
-            raise FallThrough("returning from a table")
-        dialect: Any = self.connection.dialect
-        if dialect.use_insertmanyvalues_wo_returning:
-            raise FallThrough("the driver's rows in pages")
-        held = Held.of(self.connection)
-        plan = self._plan(held)
-        with fails_alike():
-            send(held, plan, self.rows)
-        return self._result()
+        table = self._table()
+        context = self._context()
+        try:
+            held = Held.of(self.connection)
+            back = self._back(context, table)
+            plan = self._plan(held, table, back)
+            with fails_alike():
+                outcomes = send(held, plan, self.rows)
+        except BaseException:
+            context.cursor.close()
+            raise
+        if back is not None:
+            _give_back(context, back, outcomes)
+        return context._setup_result_proxy()
 
-    def _plan(self, held: Held) -> InsertPlan:
-        table = self.statement._annotations.get("_emit_insert_table", self.statement.table)
+    def _table(self) -> Table:
+        table: Any = self.statement._annotations.get("_emit_insert_table", self.statement.table)
         if not isinstance(table, Table):
             raise FallThrough("the statement is of an alias")
-        table = table._deannotate()
+        if any(column._insert_sentinel for column in table.columns):
+            raise FallThrough("a sentinel column")
+        return table._deannotate()
+
+    def _context(self) -> Any:
+        """What SQLAlchemy makes of the statement, for the first two rows."""
+        connection, statement = self.connection, self.statement
+        dialect: Any = connection.dialect
+        options = statement._execution_options.merge_with(
+            connection._execution_options, self.execution_options
+        )
+        try:
+            compiled, extracted, *_, cache_hit = statement._compile_w_cache(
+                dialect=dialect,
+                compiled_cache=options.get("compiled_cache", connection.engine._compiled_cache),
+                column_keys=sorted(self.rows[0]),
+                for_executemany=True,
+                schema_translate_map=options.get("schema_translate_map"),
+                linting=dialect.compiler_linting | WARN_LINTING,
+            )
+            if any(_is_called(column.default) for column in compiled.insert_prefetch):
+                raise FallThrough("the default of a column is a function")
+            context = dialect.execution_ctx_cls._init_compiled(
+                dialect,
+                connection,
+                connection.connection,
+                options,
+                compiled,
+                self.rows[:2],
+                statement,
+                extracted,
+                cache_hit,
+            )
+        except FallThrough:
+            raise
+        except Exception as error:
+            raise FallThrough("the call fails", str(error)) from error
+        context._rowcount = len(self.rows)
+        context.fastbulk_rows = self.rows
+        class_: Any = type(context)
+        context.__class__ = _whole(class_)
+        return context
+
+    def _back(self, context: Any, table: Table) -> Back | None:
+        """What is to come back of each row."""
+        compiled = context.compiled
+        if not compiled.effective_returning:
+            if compiled._insertmanyvalues is not None and not self.by_orm:
+                # The count of rows is that of the last page.
+                raise FallThrough("the driver's rows in pages")
+            return None
+        columns = {column.key for column in table.columns}
+        if set(compiled.bind_names.values()) - columns:
+            raise FallThrough("a parameter in the statement")
+        _, *returned = context.unicode_statement.split(" RETURNING ")
+        if len(returned) != 1:
+            raise FallThrough("what is returned")
+        entries = compiled._result_columns
+        key = table.autoincrement_column
+        position = next((i for i, e in enumerate(entries) if key in set(e.objects)), None)
+        text = returned[0]
+        if self.connection.dialect.identifier_preparer._double_percents:
+            text = text.replace("%%", "%")
+        return Back(text, tuple(entry.keyname for entry in entries), position)
+
+    def _plan(self, held: Held, table: Table, back: Back | None) -> InsertPlan:
         # The first row says which columns are given. Keys that are no column's mean nothing.
         keys = self.rows[0].keys() & {column.key for column in table.columns}
         if not all(keys <= row.keys() for row in self.rows):
@@ -73,28 +147,32 @@ class CoreInsert:
             raise FallThrough("no native road", road.refused["native"])
         translated = schemas(self.connection, self.execution_options)
         try:
-            return table_plan(table, frozenset(keys), dialect, translated, held.carrier)
+            return table_plan(table, frozenset(keys), dialect, translated, held.carrier, back)
         except exc.CompileError as error:
             raise FallThrough("no plan", str(error)) from error
 
-    def _result(self) -> Any:
-        """What SQLAlchemy makes of a statement of which it need not know that it was done."""
-        with done_before(self.connection) as options:
-            result: Any = self.connection._execute_clauseelement(
-                self.statement,
-                self.rows[:2],
-                {**self.execution_options, **options},
-            )
-        context = result.context
-        context._rowcount = len(self.rows)
-        context.fastbulk_rows = self.rows
-        class_: Any = type(context)
-        context.__class__ = _whole(class_)
-        return result
+
+def _is_called(default: Any) -> bool:
+    return default is not None and default.is_callable
+
+
+def _give_back(context: Any, back: Back, outcomes: Sequence[Any]) -> None:
+    """Has the context find what the database returned, as its driver gives it."""
+    width = len(back.names)
+    rows = [row for outcome in outcomes for row in outcome.rows([None] * width)]
+    codes = next((o.type_codes for o in outcomes if o.type_codes), None) or [None] * width
+    description = [
+        (name, code, None, None, None, None, None)
+        for name, code in zip(back.names, codes, strict=False)
+    ]
+    context._insertmanyvalues_rows = rows
+    context.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(
+        context.cursor, alternate_description=description, initial_buffer=rows
+    )
 
 
 @cache
-def _whole(class_: type[Any]) -> type[Any]:
+def _whole(class_: Any) -> Any:
     """A context that knows the parameters of all rows when it is asked for them."""
 
     def compiled_parameters(self: Any) -> list[dict[str, Any]]:

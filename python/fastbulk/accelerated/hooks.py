@@ -7,8 +7,9 @@ statement: a program that runs none pays nothing.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.orm import bulk_persistence
 from sqlalchemy.sql import dml
@@ -76,47 +77,84 @@ def _persist(
 ) -> Any:
     """Either of the functions that insert or update rows for a Session."""
     session = session_transaction.session
-    within: Counts | Literal[False] | None = None
+    counts = None
     if session.connection_callable is None:
         connection = session_transaction.connection(mapper.base_mapper)
         counts = _counts_of(session, connection)
-        if counts is not None:
-            mappings = list(mappings)
-            call = ours(mapper, mappings, session, connection, **arguments)
-            try:
-                result = call.run()
-            except FallThrough as refused:
-                counts.fallen_through(call.kind, refused)
-                within = False if refused.failed else counts
-            else:
-                counts.taken(call.kind)
-                return result
-    token = _within.set(within)
+    if counts is None:
+        return theirs(mapper, mappings, session_transaction, **arguments)
+    mappings = list(mappings)
+    call = ours(mapper, mappings, session, connection, **arguments)
+    try:
+        result = call.run()
+    except FallThrough as refused:
+        left = _Left(refused)
+    else:
+        counts.taken(call.kind)
+        return result
+    token = _within.set(left)
     try:
         return theirs(mapper, mappings, session_transaction, **arguments)
     finally:
         _within.reset(token)
+        if left.was_taken:
+            counts.taken(f"{call.kind}, of rows that SQLAlchemy made")
+        else:
+            counts.fallen_through(call.kind, left.refused)
 
 
-#: Where inserts are counted that SQLAlchemy makes of a Session's call; False if they are not to be
-#: tried, since the call failed.
-_within: ContextVar[Counts | Literal[False] | None] = ContextVar("fastbulk_within", default=None)
+@dataclass
+class _Left:
+    """A Session's call that is left to SQLAlchemy, which makes inserts of many rows of it."""
+
+    #: Why, or why one of those inserts.
+    refused: FallThrough
+    was_taken: bool = False
+
+
+_within: ContextVar[_Left | None] = ContextVar("fastbulk_within", default=None)
 
 
 def _execute(
     statement: dml.Insert, connection: Connection, rows: Any, execution_options: Any
 ) -> Any:
     """An INSERT on a Connection."""
-    counts: Counts | Literal[False] | None = _within.get() if len(rows) > 1 else False
-    if counts is None:
-        counts = _counts_of(None, connection)
-    if counts:
-        call = CoreInsert(statement, connection, rows, execution_options)
-        try:
-            result = call.run()
-        except FallThrough as refused:
-            counts.fallen_through(call.kind, refused)
+    if len(rows) > 1:
+        within = _within.get()
+        if within is not None:
+            result = _take_part(within, CoreInsert(statement, connection, rows, execution_options))
+        # A flush brings a cache of its own.
+        elif "compiled_cache" not in execution_options:
+            result = _take(CoreInsert(statement, connection, rows, execution_options, by_orm=False))
         else:
-            counts.taken(call.kind)
+            result = None
+        if result is not None:
             return result
     return _execute_on_connection(statement, connection, rows, execution_options)
+
+
+def _take(call: CoreInsert) -> Any:
+    """The result of a call on a Connection, or None if SQLAlchemy has to do it."""
+    counts = _counts_of(None, call.connection)
+    if counts is None:
+        return None
+    try:
+        result = call.run()
+    except FallThrough as refused:
+        counts.fallen_through(call.kind, refused)
+        return None
+    counts.taken(call.kind)
+    return result
+
+
+def _take_part(within: _Left, call: CoreInsert) -> Any:
+    """The same for an insert that SQLAlchemy made of a Session's call."""
+    if within.refused.failed:
+        return None
+    try:
+        result = call.run()
+    except FallThrough as refused:
+        within.refused, within.was_taken = refused, False
+        return None
+    within.was_taken = True
+    return result

@@ -7,7 +7,6 @@ SQLAlchemy's affair: the statement is executed as any other, and only its ``do_e
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -17,7 +16,7 @@ from sqlalchemy import event
 from .adapted import to_its_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sqlalchemy.engine import Connection, Dialect
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _OPTION = "fastbulk_work"
-_DONE = "fastbulk_done"
 _listening: WeakSet[Dialect] = WeakSet()
 
 
@@ -75,22 +73,10 @@ def run(
     return done[0]
 
 
-@contextmanager
-def done_before(connection: Connection) -> Iterator[dict[str, Any]]:
-    """Execution options of a statement for many rows whose work was done: nothing is sent."""
-    if not event.contains(connection.engine, "do_executemany", _do_nothing):
-        event.listen(connection.engine, "do_executemany", _do_nothing)
-    yield {_DONE: True}
-
-
 def is_listened(dialect: Dialect, name: str) -> bool:
     """Whether others than we listen to an event of the dialect."""
     listeners = list(getattr(dialect.dispatch, name))
-    return any(listener not in _OURS for listener in listeners)
-
-
-def _do_nothing(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
-    return _DONE in context.execution_options
+    return any(listener is not _do_execute for listener in listeners)
 
 
 def _listen(connection: Connection) -> None:
@@ -106,6 +92,3 @@ def _do_execute(cursor: Any, statement: str, context: Any) -> bool:
         return False
     work(cursor)
     return True
-
-
-_OURS = (_do_execute, _do_nothing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import exc
 from sqlalchemy.orm import InstrumentedAttribute
@@ -13,6 +13,7 @@ from .. import _native
 from .defaults import default_of_column
 from .kinds import has_unending_days, kind_of
 from .mapping import InsertPlan
+from .returning import Returning
 from .sql import Renderer
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 
+class Back(NamedTuple):
+    """What is to come back of each row: the SQL, the names of the columns, where the key is."""
+
+    sql: str
+    names: tuple[str, ...]
+    key: int | None
+
+
 @lru_cache(maxsize=100)
 def table_plan(
     table: Table,
@@ -29,6 +38,7 @@ def table_plan(
     dialect: Dialect,
     schemas: tuple[tuple[str | None, str | None], ...],
     carrier: ModuleType,
+    back: Back | None,
 ) -> InsertPlan:
     """The plan of an insert of rows that all give the columns with these keys.
 
@@ -38,18 +48,38 @@ def table_plan(
         A default or a type can't be rendered into the statement, or a default is a function.
     """
     render = Renderer(dialect, dict(schemas))
+    key = table.autoincrement_column
+    returned: tuple[str, ...] = ()
+    sentinel = None
+    if back is not None:
+        returned = (back.sql,)
+        if key is not None:
+            if back.key is None:
+                returned = (back.sql, render.column(key))
+            position = len(back.names) if back.key is None else back.key
+            sentinel = (list(table.columns).index(key), position)
     native = _native.Plan(
         schema=render.schema(table),
         table=table.name,
         sql_table=render.table(table),
         columns=[_column(column, keys, render) for column in table.columns],
-        returning=(),
+        returning=returned,
+        sentinel=sentinel,
         null=object(),
         expressions=(ClauseElement, InstrumentedAttribute),
         adapt=carrier.adapt(dialect),
         unending=has_unending_days(dialect),
     )
-    return InsertPlan(table, native, None, carrier.example_sql(native), _Adapter(keys))
+    sql = carrier.example_sql(native)
+    return InsertPlan(table, native, back and _returning(back), sql, _Adapter(keys))
+
+
+def _returning(back: Back) -> Returning:
+    """The same as carriers know it: they only tell it from a generated key alone."""
+    nothing = ((),) * len(back.names)
+    return Returning(
+        (back.sql,), back.names, nothing, (), {}, back.names, nothing, True, None, None
+    )
 
 
 def _column(column: Column[Any], keys: frozenset[str], render: Renderer) -> _native.Column:
