@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
+import accelerate
 import aio
 import arrow
 import gil
@@ -32,6 +33,7 @@ SECTIONS = {
     "postgresql": postgresql.run,
     "mysql": mysql.run,
     "keyed": keyed.run,
+    "accelerate": accelerate.run,
     "aio": aio.run,
     "arrow": arrow.run,
     "gil": gil.run,
