@@ -596,3 +596,15 @@ def test_rows_that_a_table_gives_back(oracle: WithTables) -> None:
 
     kind = "insert into a table"
     alike(databases, work, *returns(databases, kind))
+
+
+@pytest.mark.only("mysql", "mariadb")
+def test_the_server_bends_values_as_silently(oracle: WithTables) -> None:
+    Thing = thing()
+
+    def work(session: Session) -> None:
+        session.execute(text("SET sql_mode = ''"))
+        session.execute(insert(Thing), [{"id": 1, "name": "x" * 40}, {"id": 2, "count": 2**40}])
+        session.execute(update(Thing), [{"id": 1, "name": "y" * 40}, {"id": 2, "count": 2**50}])
+
+    alike(oracle(Thing), work, "insert", "update")

@@ -250,7 +250,7 @@ class Work:
                 # Nobody else would undo it.
                 self.connection.invalidate()
             raise
-        if reply.warnings:
+        if reply.warnings and not self.plan.quiet:
             _warn(reply.warnings, part.first_row + written.start)
         return reply
 

@@ -379,7 +379,7 @@ class Pass:
                     error, self.work.connection, self.plan, self.work.part, row
                 )
             raise
-        for level, _, message in reply.warnings:
+        for level, _, message in () if self.plan.quiet else reply.warnings:
             if level != "Note":
                 warnings.warn(f"the server changed what it stores: {message}", exc.SAWarning, 4)
                 break

@@ -77,6 +77,8 @@ class KeyedPlan:
     changed: frozenset[str]
     #: Rows that are there are not to use up generated keys.
     probe_first: bool
+    #: What the server changes in the rows is not told, as SQLAlchemy does not.
+    quiet: bool
 
     def changed_by(self, part: _native.Slice) -> Iterator[str]:
         """Attributes that these rows may change."""
@@ -188,6 +190,7 @@ class _Maker:
             tuple(sorted(positions[key] for key in self.inputs & positions.keys())),
             frozenset(self.changed(keys)),
             request.probe_first,
+            request.unknown == "bulk",
         )
 
     def repeated(self, keys: Mapping[str, Column[Any]]) -> dict[str, str]:

@@ -71,6 +71,8 @@ class InsertPlan:
     adapt: Callable[[Any, int], dict[str, Any]]
     #: Not empty once the table was seen to have something that may drop rows.
     may_lose_rows: list[bool] = dataclasses.field(default_factory=list)
+    #: What the server changes in the rows is not told, as SQLAlchemy does not.
+    quiet: bool = False
 
     def tell(self, facts: dict[str, str]) -> None:
         """Adds to ``facts`` what of this plan may close a road."""
@@ -207,7 +209,7 @@ def _make_plan(
         tail=tail,
     )
     adapt = adapter_of(mapper, request.unknown)
-    return InsertPlan(table, native, returning, carrier.example_sql(native), adapt)
+    return InsertPlan(table, native, returning, carrier.example_sql(native), adapt, quiet=bulk)
 
 
 def _column(

@@ -71,7 +71,7 @@ def table_plan(
         unending=has_unending_days(dialect),
     )
     sql = carrier.example_sql(native)
-    return InsertPlan(table, native, back and _returning(back), sql, _Adapter(keys))
+    return InsertPlan(table, native, back and _returning(back), sql, _Adapter(keys), quiet=True)
 
 
 def _returning(back: Back) -> Returning:
