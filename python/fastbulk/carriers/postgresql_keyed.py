@@ -18,6 +18,7 @@ from sqlalchemy import exc
 
 from .. import _native
 from . import plain, statement
+from .adapted import beside
 from .postgresql import (
     SMALL,
     Frame,
@@ -268,7 +269,7 @@ class _Work:
         shown = f"{what} {self.native.sql_table} /* FROM unnest, {len(rows)} rows */"
 
         def run(start: int, stop: int) -> Answer:
-            sql = write(rows[start:stop])
+            sql = beside(self.connection, write, rows[start:stop])
             return statement.run(
                 self.connection,
                 shown,
@@ -612,7 +613,7 @@ class _Upsert(_Work):
     def written(self, rows: list[int]) -> str:
         """The same by one INSERT, and one UPDATE if need be."""
         reads_xmax = self.catalog.is_table
-        _, meeting = self.writer.upsert(self.part, rows, reads_xmax)
+        _, meeting = beside(self.connection, self.writer.upsert, self.part, rows, reads_xmax)
         write = lambda some: self.writer.upsert(self.part, some, reads_xmax)[0]  # noqa: E731
         ((given, written),) = self.send(write, rows, "INSERT INTO", _COUNTED).rows
         letters = str(given)
