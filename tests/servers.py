@@ -13,7 +13,6 @@ Nothing of the system is changed, and no server outlives the process that starte
 from __future__ import annotations
 
 import argparse
-import fcntl
 import importlib.util
 import os
 import pwd
@@ -32,6 +31,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -406,20 +407,7 @@ def install_mysql() -> Path:
     Raises:
         ServerError: no mirror is configured, or apt failed.
     """
-    cache = Path(os.environ.get("FASTBULK_CACHE") or "~/.cache/fastbulk").expanduser().absolute()
-    home = cache / "mysql"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "mysql.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.exists():
-            work = cache / "mysql.partial"
-            # A run that was killed left it.
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            # Renamed when it is complete: the cache is never half full.
-            _download_mysql(work).rename(home)
-            shutil.rmtree(work)
-    return home
+    return cache.folder("mysql", _download_mysql)
 
 
 def _download_mysql(work: Path) -> Path:
