@@ -1,7 +1,9 @@
 # The whole workflow. `make quickstart` and `make check` set up everything that they need.
-.PHONY: quickstart parquet check test format lint types bench wheel servers lock clean
+.PHONY: quickstart parquet check test sqlalchemy-suite format lint types bench wheel servers lock clean
 
 VENV := .venv
+# What the suite runs; empty for both series.
+SUITE := --series 2.1
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet
 
@@ -13,12 +15,16 @@ parquet: $(VENV)/dev ## the same from a Parquet file, of which no value becomes 
 	$(BIN)/maturin develop --release --quiet
 	$(BIN)/python examples/parquet.py
 
-check: format lint types test ## what CI runs
+check: format lint types test sqlalchemy-suite ## what CI runs
 
 test: $(VENV)/dev ## Rust's tests, and Python's on real databases
 	cargo test --quiet
 	$(BIN)/maturin develop --release --quiet
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+
+sqlalchemy-suite: $(VENV)/dev ## SQLAlchemy's own tests, without fastbulk and with it
+	$(BIN)/maturin develop --release --quiet
+	$(BIN)/python tests/sqlalchemy_suite/compare.py $(SUITE)
 
 format: $(VENV)/dev
 	cargo fmt --check
