@@ -9,7 +9,7 @@ from _pytest.runner import runtestprotocol
 from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
 
-pytest.register_assert_rewrite("oracle")
+pytest.register_assert_rewrite("oracle", "world")
 
 # What is imported before its registration keeps its plain assertions.
 import fastbulk  # noqa: E402
