@@ -219,11 +219,13 @@ def send(held: Held, plan: InsertPlan, rows: Iterable[Any]) -> list[Outcome]:
     """
     context = DefaultContext(held.connection)
     source = Source(plan.native, rows, adapt=plan.adapt, context=context)
+    pause = pause_of(held.connection)
     with closing(held.carrier.native(held.connection, plan, source, {})) as sent:
         outcomes = []
         for outcome in sent:
             outcomes.append(outcome)
-            breathe(held.connection)
+            if pause is not None:
+                pause()
         return outcomes
 
 

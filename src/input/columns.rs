@@ -209,6 +209,7 @@ impl ColumnReader {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn series(
         &self,
         py: Python<'_>,

@@ -71,7 +71,7 @@ impl Source {
     #[new]
     #[pyo3(signature = (plan, rows, *, adapt, context, first_rows=FIRST_ROWS, max_rows=MAX_ROWS,
                         max_bytes=MAX_BYTES, pause=None))]
-    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         plan: Bound<'_, Plan>,
         rows: &Bound<'_, PyAny>,

@@ -110,7 +110,6 @@ def test_nulls_of_upserts(world: World) -> None:
     72,
     "`on_conflict_do_nothing` gives back only the rows that it inserted.",
     on=CONFLICT,
-    differs={"psycopg": "after a row that conflicts, the transaction is aborted"},
 )
 def test_on_conflict_do_nothing(world: World) -> None:
     Thing = thing(world)

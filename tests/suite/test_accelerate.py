@@ -306,6 +306,28 @@ def test_what_fails_fails_as_ever(oracle: WithTables) -> None:
 
 
 @pytest.mark.sync
+@pytest.mark.only("mysql", "mariadb")
+def test_what_stays_in_a_table_without_transactions_is_not_sent_again(oracle: WithTables) -> None:
+    databases = oracle(Thing := thing())
+    databases.execute("ALTER TABLE thing ENGINE=MyISAM, ADD UNIQUE (count)")
+    rows: list[dict[str, Any]] = [
+        {"name": "a"},
+        {"name": "b", "count": 1},
+        {"name": "c", "count": 1},
+    ]
+    theirs = outcome(databases.theirs, databases.backend.contents, inserting(Thing, rows))
+    with fastbulk.accelerate(databases.ours):
+        ours = outcome(databases.ours, databases.backend.contents, inserting(Thing, rows))
+    assert issubclass(ours[0][0], exc.IntegrityError)
+    assert ours[0][:2] == theirs[0][:2]
+    assert ours[1:] == theirs[1:]
+
+
+def inserting(Thing: Any, rows: list[dict[str, Any]]) -> Callable[[Session], Any]:
+    return lambda session: session.execute(insert(Thing), rows)
+
+
+@pytest.mark.sync
 def test_targets(oracle: WithTables) -> None:
     Thing = thing()
     engine = oracle(Thing).ours

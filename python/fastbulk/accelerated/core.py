@@ -57,7 +57,7 @@ class CoreInsert:
             held = Held.of(self.connection)
             back = self._back(context, table)
             plan = self._plan(held, table, back)
-            with fails_alike():
+            with fails_alike(self.connection, plan):
                 outcomes = send(held, plan, self.rows)
         except BaseException:
             context.cursor.close()

@@ -63,7 +63,7 @@ class Insert:
         call = self._prepared()
         assert call.plan is not None
         rows = [state.dict for state in self.mappings] if self.isstates else self.mappings
-        with fails_alike():
+        with fails_alike(self.connection, call.plan):
             outcomes = send(call.held, call.plan, rows)
         if self.use_orm_insert_stmt is None:
             return None

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
 
+from .. import errors
+from .._native import RowError
+from ..carriers import mysql_errors
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+    from ..orm.keyed import KeyedPlan
+    from ..orm.mapping import InsertPlan
 
 
 _FAILED = "the call fails"
@@ -34,7 +43,7 @@ class FallThrough(Exception):  # noqa: N818  # no error
 
 
 @contextmanager
-def fails_alike() -> Iterator[None]:
+def fails_alike(connection: Connection, plan: InsertPlan | KeyedPlan) -> Iterator[None]:
     """Leaves what fails to SQLAlchemy, so that it fails as it always did.
 
     What was sent has been undone. So the exception, what it tells, what stays in the table and the
@@ -45,16 +54,30 @@ def fails_alike() -> Iterator[None]:
     FallThrough
         The rows, the mapping or the database refused the call.
     sqlalchemy.exc.DBAPIError
-        The connection, the transaction or the statement was ended from outside.
+        The connection, the transaction or the statement was ended from outside, or the table has
+        no transactions, so that rows may stay in it.
     """
     try:
         yield
     except exc.DBAPIError as error:
-        if _ended(error):
+        if _ended(error) or not _is_undone(connection, plan):
             raise
         raise FallThrough(_FAILED, str(error.orig)) from error
-    except Exception as error:
+    except RowError as error:
+        if not _is_undone(connection, plan):
+            raise errors.of_row(error, connection, None) from error.args[4]
         raise FallThrough(_FAILED, repr(error)) from error
+    except Exception as error:
+        if not _is_undone(connection, plan):
+            raise
+        raise FallThrough(_FAILED, repr(error)) from error
+
+
+def _is_undone(connection: Connection, plan: InsertPlan | KeyedPlan) -> bool:
+    """Whether nothing of a call that failed can have stayed in the table."""
+    if connection.dialect.name not in {"mysql", "mariadb"}:
+        return True
+    return mysql_errors.Definition.read(connection, plan).transactional
 
 
 def _ended(error: exc.DBAPIError) -> bool:

@@ -57,7 +57,7 @@ class Update:
             raise FallThrough("no plan", str(error)) from error
         if call.road.name != "native":
             raise FallThrough("no native road")
-        with fails_alike():
+        with fails_alike(self.connection, call.plans[0]):
             call.send(self._rows())
         return None if self.use_orm_update_stmt is None else null_result()
 

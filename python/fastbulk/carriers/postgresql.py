@@ -279,7 +279,7 @@ def _insert_values(connection: Connection, plan: InsertPlan, part: Slice, driver
     if plan.returning is None or len(part) == 1:
         # What can't lose rows unseen needs no look at the answer, and no message more than one.
         begin, end = ((), "") if frame is _TRANSACTION else ((frame.begin,), frame.end)
-    elif driver.shows_every_answer and not plan.may_lose_rows:
+    elif driver.shows_every_answer and not (plan.may_lose_rows or plan.native.tail):
         guard = _GUARD.format(literal=literal(plan.native.sql_table))
         begin, end = (frame.begin, guard), frame.end
     else:

@@ -449,6 +449,11 @@ def _column_attributes(mapper: Mapper[Any]) -> frozenset[str]:
 
 def _bulk_setters(mapper: Mapper[Any]) -> dict[str, Setter]:
     """By attribute: what SQLAlchemy itself runs on rows that give a composite or a hybrid."""
+    if not hasattr(PropComparator, "_bulk_dml_setter"):  # SQLAlchemy 2.0 knows composites only
+        return {
+            name: composite._populate_composite_bulk_save_mappings_fn()
+            for name, composite in mapper.composites.items()
+        }
     setters: dict[str, Setter] = {}
     names = mapper.all_orm_descriptors.keys()
     for name in names:
