@@ -99,9 +99,9 @@ def on_conflict(insert_: Callable[..., Any]) -> Callable[[], Any]:
 
 def on_duplicate_key() -> Any:
     upsert = mysql.insert(Item)
-    return upsert.on_duplicate_key_update(
-        {name: upsert.inserted[name] for name in COLUMNS if name != "id"}
-    )
+    new = {name: upsert.inserted[name] for name in COLUMNS if name != "id"}
+    # MySQL's new row has only the columns that are inserted: an ORM leaves out what is None.
+    return upsert.on_duplicate_key_update(new).execution_options(render_nulls=True)
 
 
 def cursor_of(session: Session) -> Any:
