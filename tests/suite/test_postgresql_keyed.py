@@ -30,7 +30,7 @@ from sqlalchemy.orm.exc import StaleDataError
 import fastbulk
 from fastbulk import given
 from fastbulk.carriers import postgresql_keyed
-from oracle import create, model, statements, stored
+from oracle import create, error_of, model, place, statements, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -380,6 +380,19 @@ def test_more_rows_than_one_statement_takes(
     deleted = fastbulk.delete(session, Thing, [*shuffled(count), -1, 1], returning=Thing.id)
     assert (deleted.rowcount, list(deleted.missing)) == (count, [count])
     assert deleted.scalars().all() == shuffled(count)
+
+
+def test_a_key_that_is_none_among_more_rows_than_one_statement_takes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_keyed, "_ROWS", 7)
+    Thing = thing()
+    create(session, Thing, [])
+    rows: list[dict[str, Any]] = [{"id": i, "size": i} for i in shuffled(20)]
+    rows[11]["id"] = "none"
+    error = error_of(lambda: fastbulk.upsert(session, Thing, rows))
+    assert isinstance(error, exc.DataError)
+    assert place(error) == (11, "id", "none")
 
 
 def test_one_message_for_one_row(session: Session) -> None:

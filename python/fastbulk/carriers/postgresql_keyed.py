@@ -179,11 +179,8 @@ class _Work:
     def whole(self, rows: list[int]) -> Done:
         """Sends these rows of the slice: all or nothing."""
         with self.undone_on_error():
-            try:
+            with self.explained():
                 done = self.run(rows)
-            except exc.DBAPIError as error:
-                self.explain(error)
-                raise
             self.end(undo=self.native.verb == "update" and bool(done.missing))
         return done
 
@@ -196,8 +193,10 @@ class _Work:
         size = max(1, min(_ROWS, _BYTES * len(self.part) // max(self.part.nbytes, 1)))
         plain, nulls, others = self.writer.by_key(self.part, rows)
         write = partial(self.writer.sorted, self.part)
-        answer = self.send(write, [*plain, *nulls], "SELECT", "SELECT 0::int4, 0::int8")
-        self.end(undo=False)
+        with self.undone_on_error():
+            with self.explained():
+                answer = self.send(write, [*plain, *nulls], "SELECT", "SELECT 0::int4, 0::int8")
+            self.end(undo=False)
         portion: list[int] = []
         for row, place in [*answer.rows, *zip(others, itertools.repeat(1), strict=False)]:
             if len(portion) >= size and place == 1:
@@ -217,6 +216,15 @@ class _Work:
                 raise
             with undone_on_error(self.connection, self.frame):
                 raise
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Has an error say which row it is about."""
+        try:
+            yield
+        except exc.DBAPIError as error:
+            self.explain(error)
+            raise
 
     def begin(self) -> Texts:
         """What stands before the next statement."""
