@@ -265,7 +265,9 @@ class Definition(NamedTuple):
             sql = f"SHOW CREATE TABLE {plan.native.sql_table}"
             shown = str(execute(sql, execution_options=options).one()[1])
             engines = execute("SHOW ENGINES", execution_options=options).mappings().all()
-        except exc.DBAPIError:
+        except exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
             return cls("", False, {}, {})
         found = re.search(r"^\).*?\bENGINE=(\w+)", shown, re.M)
         engine = found[1] if found else ""
