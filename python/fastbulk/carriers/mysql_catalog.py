@@ -128,7 +128,9 @@ class Catalog:
         sql = f"SHOW CREATE TABLE {sql_table}"
         try:
             shown = str(connection.exec_driver_sql(sql, execution_options=options).one()[1])
-        except exc.DBAPIError:
+        except exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
             return cls()
         return cls.parsed(shown)
 
