@@ -136,8 +136,9 @@ class CoreInsert:
         return Back(text, tuple(entry.keyname for entry in entries), position)
 
     def _plan(self, held: Held, table: Table, back: Back | None) -> InsertPlan:
-        # The first row says which columns are given. Keys that are no column's mean nothing.
-        keys = self.rows[0].keys() & {column.key for column in table.columns}
+        # The first row says which columns are given. Keys that are no column's mean nothing, and
+        # SQLAlchemy's own may be of a subclass of str.
+        keys = {str(key) for key in self.rows[0].keys() & {column.key for column in table.columns}}
         if not all(keys <= row.keys() for row in self.rows):
             raise FallThrough("rows without a value")
         dialect = self.connection.dialect
