@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-POSTGRES_OPTIONS = ["-c", "autovacuum=off", "-c", "timezone=America/New_York"]
+POSTGRES_SETTINGS = ["autovacuum=off", "timezone=America/New_York", "max_prepared_transactions=9"]
+POSTGRES_OPTIONS = [word for setting in POSTGRES_SETTINGS for word in ("-c", setting)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -110,6 +111,13 @@ def postgres18() -> Iterator[servers.Server]:
     with servers.postgres(options=POSTGRES_OPTIONS, version=18) as server:
         for name in ("ours", "theirs"):
             server.execute(f"CREATE DATABASE fastbulk_{name} OWNER {servers.USER}")
+            server.execute(
+                "CREATE SCHEMA extensions",
+                f"GRANT USAGE ON SCHEMA extensions TO {servers.USER}",
+                "CREATE EXTENSION vector SCHEMA extensions",
+                f"ALTER DATABASE fastbulk_{name} SET search_path = public, extensions",
+                database=f"fastbulk_{name}",
+            )
         yield server
 
 

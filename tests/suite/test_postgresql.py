@@ -9,7 +9,9 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from pgvector.sqlalchemy import Vector
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -682,3 +684,43 @@ def test_a_driver_without_a_carrier(other: Oracle, count: int) -> None:
         assert isinstance(error, exc.StatementError)
         # What was there before is still there, and the session goes on.
         assert session.scalars(select(Thing.name).where(Thing.name == "before")).all() == ["before"]
+
+
+@pytest.mark.only("psycopg18")
+@pytest.mark.parametrize("count", COUNTS)
+def test_vectors_of_pgvector(oracle: WithTables, count: int) -> None:
+    Thing = model(name=Column(String), at=Column(Vector(3)))
+    databases = oracle(Thing)
+    places = [None, [1, 2.5, -3e-5], np.array([0.1, 2, 3], np.float32)]
+    rows = [{"name": f"n{i}", "at": places[i % 3]} for i in range(count)]
+    databases.check(Thing, rows)
+    with Session(databases.ours) as session:
+        result = fastbulk.insert(session, Thing, rows, returning=Thing.at)
+        assert result.road.name == "native"
+        found = result.scalars().all()
+        theirs = session.scalars(Thing.__table__.insert().returning(Thing.at), rows).all()
+        assert [str(at) for at in found] == [str(at) for at in theirs]
+        assert {type(at) for at in found} == {type(at) for at in theirs}
+
+
+@pytest.mark.only("psycopg", "psycopg2")
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_commit_in_two_phases(engine: Engine, count: int) -> None:
+    """The server prepares no transaction that has used a temporary table."""
+    Thing = thing()
+    Thing.metadata.create_all(engine)
+    with Session(engine, twophase=True) as session:
+        ids = fastbulk.insert(session, Thing, rows_of(count), returning=Thing.id).scalars().all()
+        fastbulk.insert(session, Thing, rows_of(count))
+        fastbulk.update(session, Thing, [{"id": id, "size": 7} for id in ids])
+        rows = [{"id": id, "name": "again"} for id in [*ids, *range(5000, 5000 + count)]]
+        fastbulk.upsert(session, Thing, rows)
+        fastbulk.delete(session, Thing, ids[:1])
+        session.prepare()
+        session.commit()
+        assert session.scalar(select(func.count()).select_from(Thing)) == 3 * count - 1
+        assert session.get_one(Thing, ids[1]).size == 7
+        session.rollback()
+        fastbulk.insert(session, Thing, rows_of(count))
+        session.rollback()
+        assert session.scalar(select(func.count()).select_from(Thing)) == 3 * count - 1
