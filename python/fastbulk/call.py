@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from . import errors
 from ._native import ColumnError, RowError, Source
 from .carriers import carrier_of, own, spread, sqlalchemy
-from .carriers.adapted import pause_of
+from .carriers.adapted import breathe
 from .orm.defaults import DefaultContext, uses_context
 from .orm.mapping import InsertPlan, Request, insert_plan, table_of, why_not_native
 from .result import Result, Timing
@@ -130,14 +130,7 @@ class Call:
             size["max_rows"] = _ROWS // len(self.held.others) // 4
         context = DefaultContext(connection)
         try:
-            source = Source(
-                plan.native,
-                rows,
-                adapt=plan.adapt,
-                context=context,
-                pause=pause_of(connection),
-                **size,
-            )
+            source = Source(plan.native, rows, adapt=plan.adapt, context=context, **size)
         except ColumnError as error:
             raise errors.of_column(error, plan.table) from None
         note_objects(source, notes)
@@ -159,7 +152,6 @@ class Call:
             return spread.native(connections, self.carrier, plan, source, notes, report)
         native = self.road.name == "native"
         send = self.carrier.native if native else self.carrier.executemany
-        pause = pause_of(self.held.connection)
         outcomes = []
         # Closed at once when `report` raises, so that what was sent is undone before the caller
         # sees the error.
@@ -168,8 +160,7 @@ class Call:
                 outcomes.append(outcome)
                 if report is not None:
                     report(source.rows, None)
-                if pause is not None:
-                    pause()
+                breathe(self.held.connection)
         return outcomes
 
     def _result(self, plan: InsertPlan, outcomes: list[Outcome]) -> Result:
@@ -179,12 +170,7 @@ class Call:
         if session is None or not plan.returning.has_entities:
             return Result.of_columns(dialect, plan.returning, outcomes)
         return Result.of_entities(
-            dialect,
-            session,
-            plan.returning,
-            outcomes,
-            self.execution_options,
-            pause_of(self.held.connection),
+            dialect, session, plan.returning, outcomes, self.execution_options
         )
 
     def _by_sqlalchemy(self, rows: Iterable[Any], report: Report | None) -> Result:
@@ -219,13 +205,11 @@ def send(held: Held, plan: InsertPlan, rows: Iterable[Any]) -> list[Outcome]:
     """
     context = DefaultContext(held.connection)
     source = Source(plan.native, rows, adapt=plan.adapt, context=context)
-    pause = pause_of(held.connection)
     with closing(held.carrier.native(held.connection, plan, source, {})) as sent:
         outcomes = []
         for outcome in sent:
             outcomes.append(outcome)
-            if pause is not None:
-                pause()
+            breathe(held.connection)
         return outcomes
 
 
@@ -259,16 +243,16 @@ def why_not_own(
             return "mapped objects need a Session"
         if uses_context(table_of(mapper)):
             return "a default is given the connection"
+        if request.returning and not own.returns(engine):
+            return "rows that come back are read by the engine's driver"
         own.initialize(engine)
         asked = request
         if translated := schemas(engine, execution_options):
             asked = replace(request, schema_translate_map=translated)
         try:
-            plan = insert_plan(mapper, engine.dialect, asked, carrier_of(engine.dialect))
+            insert_plan(mapper, engine.dialect, asked, carrier_of(engine.dialect))
         except exc.CompileError as error:
             return str(error)
-        if plan.returning is not None and not own.returns(engine, plan.returning.types):
-            return "rows that come back are read by the engine's driver"
         return None
 
     return why

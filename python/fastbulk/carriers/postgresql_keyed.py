@@ -18,7 +18,6 @@ from sqlalchemy import exc
 
 from .. import _native
 from . import plain, statement
-from .adapted import beside
 from .postgresql import (
     SMALL,
     Frame,
@@ -277,7 +276,7 @@ class _Work:
         shown = f"{what} {self.native.sql_table} /* FROM unnest, {len(rows)} rows */"
 
         def run(start: int, stop: int) -> Answer:
-            sql = beside(self.connection, write, rows[start:stop])
+            sql = write(rows[start:stop])
             return statement.run(
                 self.connection,
                 shown,
@@ -621,7 +620,7 @@ class _Upsert(_Work):
     def written(self, rows: list[int]) -> str:
         """The same by one INSERT, and one UPDATE if need be."""
         reads_xmax = self.catalog.is_table
-        _, meeting = beside(self.connection, self.writer.upsert, self.part, rows, reads_xmax)
+        _, meeting = self.writer.upsert(self.part, rows, reads_xmax)
         write = lambda some: self.writer.upsert(self.part, some, reads_xmax)[0]  # noqa: E731
         ((given, written),) = self.send(write, rows, "INSERT INTO", _COUNTED).rows
         letters = str(given)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util import await_only
 
 from . import plain, postgresql, postgresql_keyed, psycopg
-from .adapted import in_turns
 from .sent import Answer
 
 if TYPE_CHECKING:
@@ -65,8 +65,10 @@ async def _execute(cursor: Any, text: str) -> list[Answer]:
 
 async def _copy(cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
     async with cursor.copy(sql) as copy:
-        async for piece in in_turns(pieces):
+        for piece in pieces:
             await copy.write(piece)
+            # What the socket takes at once is no reason for psycopg to wait.
+            await asyncio.sleep(0)
     count: int = cursor.rowcount
     return count
 
