@@ -192,7 +192,6 @@ impl ColumnReader {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn series(
         &self,
         py: Python<'_>,
