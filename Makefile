@@ -2,8 +2,8 @@
 .PHONY: quickstart parquet check test sqlalchemy-suite format lint types bench wheel servers lock clean
 
 VENV := .venv
-# What the suite runs; empty for both series.
-SUITE := --series 2.1
+# What the suite runs; empty for both series and all databases.
+SUITE := --series 2.1 --backends sqlite psycopg
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet
 
