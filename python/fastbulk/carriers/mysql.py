@@ -9,7 +9,7 @@ import asyncio
 import datetime
 import decimal
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from sqlalchemy import exc
 
 from .. import _native
-from . import mysql_errors, mysql_fields, mysql_keys, statement
+from . import mysql_errors, mysql_fields, mysql_keys, mysql_kill, statement
 from .mysql_errors import TRANSACTION, Frame, simple
 from .sent import Answer, Sent
 
@@ -272,18 +272,7 @@ def execute(connection: Connection, sql: bytes, shown: str) -> Reply:
             reply.warnings.extend(cursor.fetchall())
         return reply
 
-    return statement.run(connection, shown, work, kill)
-
-
-def kill(connection: Connection) -> None:
-    """Has the server end the statement that runs on the connection."""
-    driver: Any = connection.connection.driver_connection
-    pool: Any = connection.engine.pool
-    other = pool._creator()
-    try:
-        other.cursor().execute(f"KILL QUERY {driver.thread_id()}")
-    finally:
-        other.close()
+    return statement.run(connection, shown, work, mysql_kill.kill)
 
 
 def refused(error: _native.RowError, connection: Connection) -> _native.RowError:
@@ -335,11 +324,22 @@ def all_or_nothing(connection: Connection, driver: Driver) -> Iterator[None]:
         yield
         simple(connection, frame.end)
     except BaseException:
-        # A deadlock ends the transaction and with it the savepoint: what failed first is reported.
         if not connection.invalidated and not connection.closed:
-            with suppress(exc.DBAPIError):
-                simple(connection, frame.undo)
+            _undo(connection, frame)
         raise
+
+
+def _undo(connection: Connection, frame: Frame) -> None:
+    """Undoes what was sent; what can't be undone is not left for the caller to commit."""
+    try:
+        simple(connection, frame.undo)
+    except exc.DBAPIError as error:
+        code = mysql_errors.code_of(error, connection)
+        if code == mysql_errors.INTERRUPTED:
+            # By a KILL QUERY that came after the end of its statement.
+            simple(connection, frame.undo)
+        elif code != mysql_errors.NO_SAVEPOINT:
+            connection.invalidate()
 
 
 # Values

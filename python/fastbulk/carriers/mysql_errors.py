@@ -40,6 +40,11 @@ _OF_ROWS = frozenset(
 
 _DEADLOCK = 1213
 
+#: A deadlock ends the transaction, and its savepoints with it.
+NO_SAVEPOINT = 1305
+
+INTERRUPTED = 1317
+
 _numbers = itertools.count(1)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc, types
 
-from . import statement
+from . import mysql_kill, statement
 from .mysql_errors import split_name
 from .sent import Answer, Sent
 
@@ -204,7 +204,7 @@ class Keys:
             return Answer.of(cursor)
 
         shown = f"SELECT /* rows of {self.plan.native.sql_table} */"
-        return statement.run(self.connection, shown, work)
+        return statement.run(self.connection, shown, work, mysql_kill.kill)
 
     def _unknown(self, why: str) -> exc.InvalidRequestError:
         return exc.InvalidRequestError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +65,28 @@ async def _execute(cursor: Any, text: str) -> list[Answer]:
 
 
 async def _copy(cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
-    async with cursor.copy(sql) as copy:
-        for piece in pieces:
-            await copy.write(piece)
-            # What the socket takes at once is no reason for psycopg to wait.
-            await asyncio.sleep(0)
+    try:
+        async with cursor.copy(sql) as copy:
+            for piece in pieces:
+                await copy.write(piece)
+                # What the socket takes at once is no reason for psycopg to wait.
+                await asyncio.sleep(0)
+    except asyncio.CancelledError as cancelled:
+        await _end_copy(cursor, cancelled)
+        raise
     count: int = cursor.rowcount
     return count
+
+
+async def _end_copy(cursor: Any, cancelled: asyncio.CancelledError) -> None:
+    """Ends a COPY that psycopg leaves open where its task is cancelled while it begins."""
+    from psycopg import Error
+    from psycopg.copy import AsyncLibpqWriter
+    from psycopg.pq import TransactionStatus
+
+    if cursor.connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        with suppress(Error):
+            await AsyncLibpqWriter(cursor).finish(cancelled)
 
 
 _DRIVER = _Driver()
