@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::gate::Gate;
 
 /// How often a statement that runs looks for Ctrl-C.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The state of a connection until it is closed. It belongs to the process that opened it: a fork
 /// would share the socket.

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-POSTGRES_SETTINGS = ["autovacuum=off", "timezone=America/New_York", "max_prepared_transactions=9"]
-POSTGRES_OPTIONS = [word for setting in POSTGRES_SETTINGS for word in ("-c", setting)]
+POSTGRES_OPTIONS = ["-c", "autovacuum=off", "-c", "timezone=America/New_York"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

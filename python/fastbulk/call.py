@@ -19,7 +19,7 @@ from .result import Result, Timing
 from .roads import Road, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
     from types import ModuleType
 
     from sqlalchemy.engine import Connection, Engine
@@ -152,16 +152,8 @@ class Call:
             return spread.native(connections, self.carrier, plan, source, notes, report)
         native = self.road.name == "native"
         send = self.carrier.native if native else self.carrier.executemany
-        outcomes = []
-        # Closed at once when `report` raises, so that what was sent is undone before the caller
-        # sees the error.
-        with closing(send(self.held.connection, plan, source, notes)) as sent:
-            for outcome in sent:
-                outcomes.append(outcome)
-                if report is not None:
-                    report(source.rows, None)
-                breathe(self.held.connection)
-        return outcomes
+        sent = send(self.held.connection, plan, source, notes)
+        return _outcomes(self.held, sent, source, report)
 
     def _result(self, plan: InsertPlan, outcomes: list[Outcome]) -> Result:
         session, dialect = self.held.session, self.held.connection.dialect
@@ -205,12 +197,25 @@ def send(held: Held, plan: InsertPlan, rows: Iterable[Any]) -> list[Outcome]:
     """
     context = DefaultContext(held.connection)
     source = Source(plan.native, rows, adapt=plan.adapt, context=context)
-    with closing(held.carrier.native(held.connection, plan, source, {})) as sent:
-        outcomes = []
+    return _outcomes(held, held.carrier.native(held.connection, plan, source, {}), source)
+
+
+def _outcomes(
+    held: Held, sent: Generator[Outcome], source: Source, report: Report | None = None
+) -> list[Outcome]:
+    """What each statement did.
+
+    The carrier is closed at once when ``report`` raises, so that what was sent is undone before
+    the caller sees the error.
+    """
+    outcomes = []
+    with closing(sent):
         for outcome in sent:
             outcomes.append(outcome)
+            if report is not None:
+                report(source.rows, None)
             breathe(held.connection)
-        return outcomes
+    return outcomes
 
 
 def note_objects(source: Source, notes: dict[str, str]) -> None:

@@ -1,12 +1,13 @@
 //! A connection of our own: opened, used, cancelled and closed.
 
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 use tokio_postgres::{CancelToken, Client, CopyInSink};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -15,7 +16,7 @@ use super::error::from_server;
 use super::settings::Settings;
 use super::tls;
 use crate::error::{Error, Result};
-use crate::own::{Own, closed, runtime, watched};
+use crate::own::{Own, PATIENCE, closed, runtime, watched};
 
 /// What the server said of itself when the connection was opened, as far as values depend on it.
 const PARAMETERS: [&str; 4] = ["DateStyle", "IntervalStyle", "TimeZone", "client_encoding"];
@@ -118,11 +119,16 @@ impl PostgresConnection {
         })
     }
 
-    /// Ends the COPY, which fails.
+    /// Ends the COPY, which fails. A server that is still at work on its rows is not waited for.
     fn copy_abort(&self, py: Python<'_>) -> Result<()> {
         self.wait(py, async |state| {
             *state.copy = None;
-            state.client.simple_query("").await.map(drop)
+            let mut ended = pin!(state.client.simple_query(""));
+            if let Ok(ended) = timeout(PATIENCE, &mut ended).await {
+                return ended.map(drop);
+            }
+            self.cancel_statement().await;
+            ended.await.map(drop)
         })
     }
 

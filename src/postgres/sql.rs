@@ -111,10 +111,7 @@ pub fn insert(
         );
     }
     sql.push_str(" ORDER BY v.n");
-    sql.push_str(&plan.tail);
-    if !plan.returning.is_empty() {
-        let _ = write!(sql, " RETURNING {}", plan.returning.join(", "));
-    }
+    push_end(plan, &mut sql);
     Ok(sql)
 }
 
@@ -152,11 +149,16 @@ pub fn values(
             sql.push(')');
         }
     }
+    push_end(plan, &mut sql);
+    Ok(sql)
+}
+
+/// What a statement says after its rows.
+fn push_end(plan: &Plan, sql: &mut String) {
     sql.push_str(&plan.tail);
     if !plan.returning.is_empty() {
         let _ = write!(sql, " RETURNING {}", plan.returning.join(", "));
     }
-    Ok(sql)
 }
 
 fn write_value(

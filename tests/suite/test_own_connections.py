@@ -471,8 +471,9 @@ def test_connections_are_closed(created: Engine) -> None:
     assert backends(created) <= before
 
 
-@pytest.mark.parametrize("rows", [[{"size": 1}] * 60, iter([{"size": 1}] * 60)])
-def test_ctrl_c_ends_the_statement_on_the_server(created: Engine, rows: Any) -> None:
+@pytest.fixture
+def slow(created: Engine) -> None:
+    """The table takes a minute for each row."""
     with created.begin() as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
@@ -481,6 +482,24 @@ def test_ctrl_c_ends_the_statement_on_the_server(created: Engine, rows: Any) -> 
         connection.exec_driver_sql(
             "CREATE TRIGGER t BEFORE INSERT ON thing FOR EACH ROW EXECUTE FUNCTION f()"
         )
+
+
+@pytest.mark.usefixtures("slow")
+def test_rows_that_raise_end_the_statement_on_the_server(created: Engine) -> None:
+    def generate() -> Iterator[dict[str, Any]]:
+        yield from [{"size": 1}] * 5_000
+        raise ZeroDivisionError
+
+    begin = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        fastbulk.insert(created, thing(), generate())
+    assert time.monotonic() - begin < 5
+    assert count(created) == 0
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("rows", [[{"size": 1}] * 60, iter([{"size": 1}] * 60)])
+def test_ctrl_c_ends_the_statement_on_the_server(created: Engine, rows: Any) -> None:
     timer = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
     timer.start()
     begin = time.monotonic()
@@ -491,6 +510,7 @@ def test_ctrl_c_ends_the_statement_on_the_server(created: Engine, rows: Any) -> 
     query = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%%'"
     deadline = time.monotonic() + 5
     with created.connect() as connection:
+        # Its error reaches the client before what the server shows of its state changes.
         while connection.exec_driver_sql(query).scalar():
             assert time.monotonic() < deadline
             connection.rollback()  # what is running is read once in a transaction

@@ -250,24 +250,27 @@ class Work:
                 # Nobody else would undo it.
                 self.connection.invalidate()
             raise
-        if reply.warnings and not self.plan.quiet:
+        if reply.warnings:
             _warn(reply.warnings, part.first_row + written.start)
         return reply
 
     def _run(self, written: Written) -> Reply:
         rows = written.end - written.start
         shown = f"INSERT INTO {self.plan.native.sql_table} /* VALUES, {rows} rows */"
-        return execute(self.connection, written.sql, shown)
+        return execute(self.connection, written.sql, shown, quiet=self.plan.quiet)
 
 
-def execute(connection: Connection, sql: bytes, shown: str) -> Reply:
-    """Sends a statement, of which events and the log show another text."""
+def execute(connection: Connection, sql: bytes, shown: str, *, quiet: bool) -> Reply:
+    """Sends a statement, of which events and the log show another text.
+
+    Where it is ``quiet`` nobody is to be warned, and the server is not asked.
+    """
 
     def work(cursor: Any) -> Reply:
         cursor.execute(sql)
         reply = Reply(Answer.of(cursor), cursor.lastrowid, [])
         # Asynchronous drivers don't tell the number of warnings.
-        if getattr(cursor, "warning_count", True):
+        if not quiet and getattr(cursor, "warning_count", True):
             cursor.execute("SHOW WARNINGS")
             reply.warnings.extend(cursor.fetchall())
         return reply

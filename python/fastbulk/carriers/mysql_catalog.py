@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import exc
+from .mysql_errors import NAME, shown
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 #: SQL around the given value (0) and the one that is there (1).
 Template: TypeAlias = "list[int | str]"
 
-#: An identifier with or without ANSI_QUOTES.
-_NAME = r"""(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)")"""
 _COLUMN = re.compile(
-    rf"^\s+{_NAME} (\w+)(\((?:[^()']|'(?:[^']|'')*')*\))?"
+    rf"^\s+{NAME} (\w+)(\((?:[^()']|'(?:[^']|'')*')*\))?"
     r"(?: unsigned)?(?: zerofill)?(?: CHARACTER SET (\w+))?(?: COLLATE (\w+))?",
     re.M,
 )
-_KEY = re.compile(rf"^\s+(?:(PRIMARY) KEY|UNIQUE KEY {_NAME}) \((.*)\)", re.M)
-_PART = re.compile(rf"{_NAME}(?: (?:ASC|DESC))?(,|$)")
+_KEY = re.compile(rf"^\s+(?:(PRIMARY) KEY|UNIQUE KEY {NAME}) \((.*)\)", re.M)
+_PART = re.compile(rf"{NAME}(?: (?:ASC|DESC))?(,|$)")
 
 _BARE: Template = [0]
 _BARE_DIFFERS: Template = ["NOT (", 1, " <=> ", 0, ")"]
@@ -124,15 +122,8 @@ class Catalog:
     @classmethod
     def read(cls, connection: Connection, sql_table: str) -> Catalog:
         """Asks the server."""
-        options = {"no_parameters": True}
-        sql = f"SHOW CREATE TABLE {sql_table}"
-        try:
-            shown = str(connection.exec_driver_sql(sql, execution_options=options).one()[1])
-        except exc.DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            return cls()
-        return cls.parsed(shown)
+        definition = shown(connection, sql_table)
+        return cls() if definition is None else cls.parsed(definition)
 
     @classmethod
     def parsed(cls, shown: str) -> Catalog:

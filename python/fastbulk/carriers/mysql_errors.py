@@ -235,20 +235,32 @@ def _message(error: exc.DBAPIError) -> str:
 
 
 #: An identifier with or without ANSI_QUOTES.
-_NAME = r"""(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)")"""
+NAME = r"""(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)")"""
 
 
 def _names(sql: str) -> list[str]:
     return [
         quoted.replace("``", "`") or double.replace('""', '"')
-        for quoted, double in re.findall(_NAME, sql)
+        for quoted, double in re.findall(NAME, sql)
     ]
 
 
 def split_name(sql: str) -> list[str]:
     """The parts of a name as it is written in SQL, with a schema or without."""
-    parts = re.finditer(rf"{_NAME}|([^.`\"]+)", sql)
+    parts = re.finditer(rf"{NAME}|([^.`\"]+)", sql)
     return [(_names(part[0]) or [part[0]])[0] for part in parts]
+
+
+def shown(connection: Connection, sql_table: str) -> str | None:
+    """The table's CREATE TABLE; None where the user may not see it, or of no table."""
+    options = {"no_parameters": True}
+    sql = f"SHOW CREATE TABLE {sql_table}"
+    try:
+        return str(connection.exec_driver_sql(sql, execution_options=options).one()[1])
+    except exc.DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return None
 
 
 class Definition(NamedTuple):
@@ -264,20 +276,15 @@ class Definition(NamedTuple):
     @classmethod
     def read(cls, connection: Connection, plan: InsertPlan | KeyedPlan) -> Definition:
         """Asks the server; a definition that says nothing of a view, or where the user may not."""
-        options = {"no_parameters": True}
-        execute = connection.exec_driver_sql
-        try:
-            sql = f"SHOW CREATE TABLE {plan.native.sql_table}"
-            shown = str(execute(sql, execution_options=options).one()[1])
-            engines = execute("SHOW ENGINES", execution_options=options).mappings().all()
-        except exc.DBAPIError as error:
-            if error.connection_invalidated:
-                raise
+        definition = shown(connection, plan.native.sql_table)
+        if definition is None:
             return cls("", False, {}, {})
-        found = re.search(r"^\).*?\bENGINE=(\w+)", shown, re.M)
+        options = {"no_parameters": True}
+        engines = connection.exec_driver_sql("SHOW ENGINES", execution_options=options).mappings()
+        found = re.search(r"^\).*?\bENGINE=(\w+)", definition, re.M)
         engine = found[1] if found else ""
         those = {row["Engine"].lower() for row in engines if row["Transactions"] == "YES"}
-        return cls(engine, engine.lower() in those, _constraints(shown), _types(shown))
+        return cls(engine, engine.lower() in those, _constraints(definition), _types(definition))
 
     def columns_of(self, message: str, table: str) -> list[str]:
         """Names of the columns that an error's message is about."""
@@ -300,7 +307,7 @@ class Definition(NamedTuple):
 
 def _types(shown: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for one, other, type_ in re.findall(rf"^\s+{_NAME} (\w+)", shown, re.M):
+    for one, other, type_ in re.findall(rf"^\s+{NAME} (\w+)", shown, re.M):
         found.setdefault(type_, []).append(one.replace("``", "`") or other.replace('""', '"'))
     return found
 

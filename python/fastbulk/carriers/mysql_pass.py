@@ -371,7 +371,7 @@ class Pass:
     def execute(self, sql: bytes, shown: str, rows: Sequence[int] = ()) -> Reply:
         """Sends a statement about these rows; says of which one the server's error is."""
         try:
-            reply = mysql.execute(self.work.connection, sql, shown)
+            reply = mysql.execute(self.work.connection, sql, shown, quiet=self.plan.quiet)
         except exc.DBAPIError as error:
             if self.alone:
                 row = rows[0] if rows else None
@@ -379,7 +379,7 @@ class Pass:
                     error, self.work.connection, self.plan, self.work.part, row
                 )
             raise
-        for level, _, message in () if self.plan.quiet else reply.warnings:
+        for level, _, message in reply.warnings:
             if level != "Note":
                 warnings.warn(f"the server changed what it stores: {message}", exc.SAWarning, 4)
                 break

@@ -455,8 +455,7 @@ def _bulk_setters(mapper: Mapper[Any]) -> dict[str, Setter]:
             for name, composite in mapper.composites.items()
         }
     setters: dict[str, Setter] = {}
-    names = mapper.all_orm_descriptors.keys()
-    for name in names:
+    for name in mapper.all_orm_descriptors.keys():  # noqa: SIM118
         attribute = getattr(mapper.class_, name, None)
         if isinstance(attribute, PropComparator):
             setter = attribute._bulk_dml_setter(name)
