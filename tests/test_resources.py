@@ -12,7 +12,6 @@ import time
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from sqlalchemy.orm import Session
 
 import fastbulk
 from fastbulk.orm.mapping import InsertPlan
+from interrupt import ctrl_c
 from oracle import model
 
 if TYPE_CHECKING:
@@ -305,18 +305,6 @@ def test_another_sqlite_library_is_left_alone(engine: Engine, Thing: Any, tmp_pa
         connection.close()
     fastbulk.insert(engine, Thing, ROWS)
     assert count(engine, Thing) == 2 * len(ROWS)
-
-
-@contextmanager
-def ctrl_c(after: float) -> Iterator[None]:
-    """Raises KeyboardInterrupt in the main thread after some time, as Ctrl-C does."""
-    timer = threading.Timer(after, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")

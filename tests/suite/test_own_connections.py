@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -29,7 +28,9 @@ from sqlalchemy.orm import Session
 
 import fastbulk
 import servers
+from fastbulk.carriers import tokio_postgres
 from fastbulk.carriers.libpq import RefusedError, settings
+from interrupt import ctrl_c
 from oracle import error_of, model, place
 
 if TYPE_CHECKING:
@@ -485,25 +486,27 @@ def slow(created: Engine) -> None:
 
 
 @pytest.mark.usefixtures("slow")
-def test_rows_that_raise_end_the_statement_on_the_server(created: Engine) -> None:
-    def generate() -> Iterator[dict[str, Any]]:
-        yield from [{"size": 1}] * 5_000
+def test_a_copy_that_fails_does_not_wait_for_the_server(created: Engine) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"1\n" * 10_000
         raise ZeroDivisionError
 
+    _, arguments = created.dialect.create_connect_args(created.url)
+    connection = tokio_postgres.connect(created.dialect, dict(arguments))
     begin = time.monotonic()
     with pytest.raises(ZeroDivisionError):
-        fastbulk.insert(created, thing(), generate())
+        connection.copy("COPY thing (size) FROM STDIN", pieces())
     assert time.monotonic() - begin < 5
+    connection.rollback()
+    connection.close()
     assert count(created) == 0
 
 
 @pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("rows", [[{"size": 1}] * 60, iter([{"size": 1}] * 60)])
 def test_ctrl_c_ends_the_statement_on_the_server(created: Engine, rows: Any) -> None:
-    timer = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
     begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ctrl_c(0.5):
         fastbulk.insert(created, thing(), rows)
     assert time.monotonic() - begin < 5
     assert count(created) == 0
@@ -632,9 +635,7 @@ def test_ctrl_c_ends_all_connections(created: Engine) -> None:
         while True:
             yield {"name": "x"}
 
-    timer = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ctrl_c(0.5):
         fastbulk.insert(created, thing(), generate(), connections=2)
     assert count(created) == 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -35,6 +34,7 @@ from sqlalchemy.orm import Session
 import fastbulk
 import servers
 from fastbulk.carriers.mysql_settings import RefusedError, Settings, settings
+from interrupt import ctrl_c
 from oracle import error_of, model, place
 
 if TYPE_CHECKING:
@@ -423,10 +423,8 @@ def test_ctrl_c_ends_the_statement_on_the_server(
     created: Engine, server: Server, rows: Any
 ) -> None:
     slow(created)
-    timer = threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
     begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ctrl_c(0.7):
         fastbulk.insert(created, thing(), rows([{"size": 1}] * 60))
     assert time.monotonic() - begin < 10
     assert threads(server) == []

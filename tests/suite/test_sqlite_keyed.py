@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +28,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 import fastbulk
+from interrupt import ctrl_c
 from oracle import Oracle, create, error_of, model, place, shuffled, stored
 
 if TYPE_CHECKING:
@@ -428,17 +426,11 @@ def test_ctrl_c_stops_a_call_and_undoes_it(session: Session, verb: str) -> None:
         f"{slow} LIMIT 100) SELECT i FROM n); END"
     )
 
-    timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
     given: list[Any] = [{"id": i, "size": 1} for i in range(60_000)]
     if verb == "delete":
         given = [row["id"] for row in given]
-    try:
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            getattr(fastbulk, verb)(session, Thing, given)
-    finally:
-        timer.cancel()
-        timer.join()
+    with pytest.raises(KeyboardInterrupt), ctrl_c(0.2):
+        getattr(fastbulk, verb)(session, Thing, given)
     assert session.scalar(select(func.sum(Thing.size))) == 0
     assert session.scalar(select(func.count(Thing.id))) == 60_000
     session.execute(insert(Thing), [{"id": -1}])
