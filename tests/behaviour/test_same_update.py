@@ -84,7 +84,7 @@ def test_keys_given_twice(world: World) -> None:
     61,
     "`where()` needs `synchronize_session=None`, and then no row has to be found; `'fetch'` is "
     "refused.",
-    left=["where()"],
+    left=["where()", "a parameter in the statement"],
 )
 def test_where(world: World) -> None:
     Thing = thing(world, *"abc")
@@ -95,6 +95,9 @@ def test_where(world: World) -> None:
         options = {"synchronize_session": synchronize}
         world.attempt(lambda s, o=options: s.execute(statement, rows, execution_options=o))
         world.attempt(lambda s, o=options: s.execute(update(Thing), rows, execution_options=o))
+    named = update(Thing).where(Thing.name.is_(None))
+    options = {"synchronize_session": None}
+    world.attempt(lambda session: session.execute(named, rows, execution_options=options))
     by_row = update(Thing).where(Thing.name == bindparam("given"))
     rows = [{"id": 1, "n": 7, "given": "a"}, {"id": 2, "n": 8, "given": "z"}]
     options = {"synchronize_session": None}

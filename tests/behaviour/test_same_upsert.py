@@ -125,7 +125,7 @@ def test_on_conflict_do_nothing(world: World) -> None:
     "A parameter in what is set is taken from each row.",
     on=CONFLICT,
     taken=False,
-    left=["no native road", "post values clause"],
+    left=["a statement for each row", "post values clause"],
 )
 def test_parameters_of_upserts(world: World) -> None:
     Thing = thing(world)
@@ -156,7 +156,7 @@ def test_upserts_of_several_tables(world: World) -> None:
     "`on_duplicate_key_update` with rows, by name and in an order; RETURNING on MariaDB; "
     "`prefix_with('IGNORE')`.",
     on=MYSQL,
-    left=["prefixes"],
+    left=["a statement for each row", "prefixes"],
 )
 def test_on_duplicate_key_update(world: World) -> None:
     Thing = thing(world)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import itertools
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,7 @@ from sqlalchemy import (
     Integer,
     Numeric,
     String,
+    event,
     exc,
     func,
     insert,
@@ -36,6 +39,7 @@ from sqlalchemy.orm import (
     sessionmaker,
     synonym,
 )
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.types import TypeDecorator
 
 import fastbulk
@@ -474,7 +478,8 @@ def test_rows_of_a_table(oracle: WithTables) -> None:
         return [*seen, inserted(session, table.insert(), [{"id": 1}, {"id": 1}])]
 
     pages = databases.ours.dialect.use_insertmanyvalues_wo_returning
-    alike(databases, work, *(() if pages else ("insert into a table",)))
+    kind = "insert into a table" + (", of rows that SQLAlchemy made" if pages else "")
+    alike(databases, work, kind)
 
 
 def test_what_a_statement_says_of_every_row(oracle: WithTables) -> None:
@@ -589,7 +594,9 @@ def test_rows_in_several_tables(oracle: WithTables) -> None:
                 seen += found if ordered else sorted(map(str, found))
         return seen
 
-    kinds = ("insert", "bulk_insert_mappings", "bulk_save_objects")
+    # On MySQL SQLAlchemy sends the rows of the first table one by one.
+    by_row = not databases.ours.dialect.insert_executemany_returning
+    kinds = () if by_row else ("insert", "bulk_insert_mappings", "bulk_save_objects")
     prepared = [f"{kind}, of rows that SQLAlchemy made" for kind in kinds]
     if returns_rows:
         prepared += ["insert returning, of rows that SQLAlchemy made"]
@@ -630,3 +637,120 @@ def test_the_server_bends_values_as_silently(oracle: WithTables) -> None:
         session.execute(update(Thing), [{"id": 1, "name": "y" * 40}, {"id": 2, "count": 2**50}])
 
     alike(oracle(Thing), work, "insert", "update")
+
+
+class Ear:
+    """Hears all that SQLAlchemy tells of statements, as instrumentation does."""
+
+    def __init__(self, engine: Engine, changes: bool = False) -> None:
+        self.heard: list[Any] = []
+        listen = functools.partial(event.listens_for, engine)
+
+        @listen("before_execute", retval=True)
+        def before(connection: Any, clause: Any, multi: Any, one: Any, options: Any) -> Any:
+            self.hear(str(clause), multi, one, sorted(options))
+            return clause, multi, one
+
+        @listen("before_cursor_execute", retval=True)
+        def before_cursor(
+            connection: Any, cursor: Any, sql: str, parameters: Any, context: Any, many: bool
+        ) -> Any:
+            context.span = len(self.heard)
+            self.hear(sql, repr(parameters), many)
+            return f"{sql} -- changed" if changes else sql, parameters
+
+        @listen("after_cursor_execute")
+        def after_cursor(
+            connection: Any, cursor: Any, sql: str, parameters: Any, context: Any, many: bool
+        ) -> None:
+            self.hear(sql, repr(parameters), many, context.span)
+
+        @listen("after_execute")
+        def after(
+            connection: Any, clause: Any, multi: Any, one: Any, options: Any, result: Any
+        ) -> None:
+            self.hear(str(clause), multi, one, result.rowcount)
+
+        @listen("handle_error")
+        def handle(context: Any) -> None:
+            self.hear(told(context.sqlalchemy_exception), context.is_disconnect, context.statement)
+
+    def hear(self, *what: Any) -> None:
+        """What differs by the name of the database only is the same."""
+        self.heard.append(repr(what).replace("fastbulk_ours", "fastbulk_theirs"))
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_listeners_hear_what_they_always_heard(oracle: WithTables, changes: bool) -> None:
+    numbers = itertools.count()
+    Thing = thing(number=mapped_column(Integer, default=lambda: next(numbers) % 62))
+    databases = oracle(Thing)
+    returning = databases.ours.dialect.insert_executemany_returning
+
+    def work(session: Session) -> Any:
+        nonlocal numbers
+        numbers = itertools.count()
+        session.execute(insert(Thing), NAMES[:62])
+        session.connection().execute(Thing.__table__.insert(), NAMES[:3])
+        session.bulk_insert_mappings(Thing, [{"name": "a"}, {"name": "b"}, {"count": 1}])
+        session.execute(update(Thing), [{"id": i, "count": i} for i in range(1, 9)])
+        session.bulk_update_mappings(Thing, [{"id": 1, "name": "y"}, {"id": 2, "count": 5}])
+        seen = []
+        if returning:
+            seen = rows_of(session.execute(insert(Thing).returning(Thing.id, Thing), NAMES[:5]))
+            seen += session.scalars(
+                insert(Thing).returning(Thing.name, sort_by_parameter_order=True),
+                NAMES[:1100],
+                execution_options={"insertmanyvalues_page_size": 50},
+            ).all()
+        try:
+            with session.begin_nested():
+                session.execute(update(Thing), [{"id": 1, "name": "z"}, {"id": 12345, "name": "z"}])
+        except StaleDataError as error:
+            seen.append(str(error))
+        session.execute(insert(Thing), [{"id": 9000}, {"id": 9001}, {"id": 9000}])
+        return seen
+
+    ear = Ear(databases.theirs, changes)
+    theirs = outcome(databases.theirs, databases.backend.contents, work)
+    ours_ear = Ear(databases.ours, changes)
+    with fastbulk.accelerate(databases.ours) as accelerated:
+        ours = outcome(databases.ours, databases.backend.contents, work)
+    assert ours == theirs
+    assert ours_ear.heard == ear.heard
+    stats = accelerated.stats()
+    if changes:
+        assert not stats["taken"]
+        assert "a listener changed the statement" in stats["fallen_through"]
+    else:
+        assert "insert, of rows that SQLAlchemy made" in stats["taken"], stats
+        assert "update, of rows that SQLAlchemy made" in stats["taken"], stats
+
+
+def test_the_log_says_what_it_always_said(
+    oracle: WithTables, caplog: pytest.LogCaptureFixture
+) -> None:
+    Thing = thing()
+    logs: list[list[str]] = []
+
+    def work(session: Session) -> Any:
+        connection = session.connection()
+        for hidden in (False, True):
+            connection.engine.hide_parameters = hidden
+            caplog.clear()
+            with caplog.at_level(logging.INFO, "sqlalchemy.engine.Engine"):
+                connection._echo = True
+                session.execute(insert(Thing), NAMES[:12])
+                connection.execute(Thing.__table__.insert(), NAMES[:12])
+                session.execute(update(Thing), [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}])
+                connection._echo = False
+            lines = [record.getMessage() for record in caplog.records]
+            # Compiled, or found in the cache, some time ago.
+            logs.append([re.sub(r"^\[[^]]*s( ago)?\b", "", line) for line in lines])
+        connection.engine.hide_parameters = False
+
+    kinds = ("insert", "insert into a table", "update")
+    alike(oracle(Thing), work, *(f"{kind}, of rows that SQLAlchemy made" for kind in kinds))
+    assert logs[:2] == logs[2:]
+    assert not any("hidden" in line for line in logs[0])
+    assert any("hidden" in line for line in logs[1])

@@ -7,23 +7,24 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, exc
-from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.sql.compiler import WARN_LINTING
 
 from ..call import schemas, send
-from ..orm.table import Back, table_plan
+from ..orm.table import table_plan
 from ..roads import choose
 from ..targets import Held
+from .context import back_of, count, give_back, rows_of
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
-from .watched import why_watched
+from .watched import why_never, why_watched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sqlalchemy.engine import Connection
 
     from ..orm.mapping import InsertPlan
+    from ..orm.table import Back
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class CoreInsert:
         FallThrough
             SQLAlchemy has to do it; nothing was changed.
         """
-        why = why_watched(self.connection) or why_more(
-            self.statement, allowed=("_return_defaults",)
+        why = (
+            why_never(self.connection)
+            or why_watched(self.connection)
+            or why_more(self.statement, allowed=("_return_defaults",))
         )
         if why:
             raise FallThrough(why)
@@ -63,7 +66,9 @@ class CoreInsert:
             context.cursor.close()
             raise
         if back is not None:
-            _give_back(context, back, outcomes)
+            rows = rows_of(back, outcomes)
+            context._insertmanyvalues_rows = rows
+            give_back(context, back, outcomes, rows)
         return context._setup_result_proxy()
 
     def _table(self) -> Table:
@@ -107,7 +112,7 @@ class CoreInsert:
             raise
         except Exception as error:
             raise FallThrough("the call fails", str(error)) from error
-        context._rowcount = len(self.rows)
+        count(context, len(self.rows))
         context.fastbulk_rows = self.rows
         class_: Any = type(context)
         context.__class__ = _whole(class_)
@@ -116,24 +121,12 @@ class CoreInsert:
     def _back(self, context: Any, table: Table) -> Back | None:
         """What is to come back of each row."""
         compiled = context.compiled
-        if not compiled.effective_returning:
-            if compiled._insertmanyvalues is not None and not self.by_orm:
+        if not compiled.effective_returning and compiled._insertmanyvalues is not None:
+            if not self.by_orm:
                 # The count of rows is that of the last page.
                 raise FallThrough("the driver's rows in pages")
             return None
-        columns = {column.key for column in table.columns}
-        if set(compiled.bind_names.values()) - columns:
-            raise FallThrough("a parameter in the statement")
-        _, *returned = context.unicode_statement.split(" RETURNING ")
-        if len(returned) != 1:
-            raise FallThrough("what is returned")
-        entries = compiled._result_columns
-        key = table.autoincrement_column
-        position = next((i for i, e in enumerate(entries) if key in set(e.objects)), None)
-        text = returned[0]
-        if self.connection.dialect.identifier_preparer._double_percents:
-            text = text.replace("%%", "%")
-        return Back(text, tuple(entry.keyname for entry in entries), position)
+        return back_of(context, table)
 
     def _plan(self, held: Held, table: Table, back: Back | None) -> InsertPlan:
         # The first row says which columns are given. Keys that are no column's mean nothing, and
@@ -155,21 +148,6 @@ class CoreInsert:
 
 def _is_called(default: Any) -> bool:
     return default is not None and default.is_callable
-
-
-def _give_back(context: Any, back: Back, outcomes: Sequence[Any]) -> None:
-    """Has the context find what the database returned, as its driver gives it."""
-    width = len(back.names)
-    rows = [row for outcome in outcomes for row in outcome.rows([None] * width)]
-    codes = next((o.type_codes for o in outcomes if o.type_codes), None) or [None] * width
-    description = [
-        (name, code, None, None, None, None, None)
-        for name, code in zip(back.names, codes, strict=False)
-    ]
-    context._insertmanyvalues_rows = rows
-    context.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(
-        context.cursor, alternate_description=description, initial_buffer=rows
-    )
 
 
 @cache

@@ -6,18 +6,20 @@ statement: a program that runs none pays nothing.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.orm import bulk_persistence
 from sqlalchemy.sql import dml
 
+from ..orm.mapping import tables_of
 from .core import CoreInsert
+from .cursor import listen
 from .insert import Insert
+from .left import Left, now, within
 from .refusal import FallThrough
 from .update import Update
+from .watched import why_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,73 +90,72 @@ def _persist(
     try:
         result = call.run()
     except FallThrough as refused:
-        left = _Left(refused)
+        left = Left(refused, tables_of(mapper), len(mappings), mapper)
     else:
         counts.taken(call.kind)
         return result
-    token = _within.set(left)
     try:
-        return theirs(mapper, mappings, session_transaction, **arguments)
+        return _leave(left, connection, theirs, mapper, mappings, session_transaction, **arguments)
     finally:
-        _within.reset(token)
-        if left.was_taken:
-            counts.taken(f"{call.kind}, of rows that SQLAlchemy made")
-        else:
-            counts.fallen_through(call.kind, left.refused)
+        _count(counts, call.kind, left)
 
 
-@dataclass
-class _Left:
-    """A Session's call that is left to SQLAlchemy, which makes inserts of many rows of it."""
+def _leave(
+    left: Left, connection: Connection, theirs: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """What SQLAlchemy's own function gives, of whose statements some may be sent natively."""
+    if why_never(connection) is None:
+        listen(connection.dialect)
+    with within(left):
+        return theirs(*args, **kwargs)
 
-    #: Why, or why one of those inserts.
-    refused: FallThrough
-    was_taken: bool = False
 
-
-_within: ContextVar[_Left | None] = ContextVar("fastbulk_within", default=None)
+def _count(counts: Counts, kind: str, left: Left) -> None:
+    if left.was_taken:
+        counts.taken(f"{kind}, of rows that SQLAlchemy made")
+    else:
+        counts.fallen_through(kind, left.refused)
 
 
 def _execute(
     statement: dml.Insert, connection: Connection, rows: Any, execution_options: Any
 ) -> Any:
     """An INSERT on a Connection."""
-    if len(rows) > 1:
-        within = _within.get()
-        if within is not None:
-            result = _take_part(within, CoreInsert(statement, connection, rows, execution_options))
-        # A flush brings a cache of its own.
-        elif "compiled_cache" not in execution_options:
-            result = _take(CoreInsert(statement, connection, rows, execution_options, by_orm=False))
-        else:
-            result = None
-        if result is not None:
-            return result
-    return _execute_on_connection(statement, connection, rows, execution_options)
-
-
-def _take(call: CoreInsert) -> Any:
-    """The result of a call on a Connection, or None if SQLAlchemy has to do it."""
-    counts = _counts_of(None, call.connection)
+    arguments = statement, connection, rows, execution_options
+    left = now()
+    if left is not None:
+        return _take_part(left, *arguments)
+    # A flush brings a cache of its own.
+    if len(rows) < 2 or "compiled_cache" in execution_options:
+        return _execute_on_connection(*arguments)
+    counts = _counts_of(None, connection)
     if counts is None:
-        return None
+        return _execute_on_connection(*arguments)
+    call = CoreInsert(*arguments, by_orm=False)
     try:
         result = call.run()
     except FallThrough as refused:
-        counts.fallen_through(call.kind, refused)
-        return None
-    counts.taken(call.kind)
-    return result
-
-
-def _take_part(within: _Left, call: CoreInsert) -> Any:
-    """The same for an insert that SQLAlchemy made of a Session's call."""
-    if within.refused.failed:
-        return None
+        left = Left(refused, (statement.table,), len(rows))
+    else:
+        counts.taken(call.kind)
+        return result
     try:
-        result = call.run()
-    except FallThrough as refused:
-        within.refused, within.was_taken = refused, False
-        return None
-    within.was_taken = True
-    return result
+        return _leave(left, connection, _execute_on_connection, *arguments)
+    finally:
+        _count(counts, call.kind, left)
+
+
+def _take_part(left: Left, *arguments: Any) -> Any:
+    """An insert that SQLAlchemy made of a Session's call."""
+    call = CoreInsert(*arguments)
+    if len(call.rows) > 1 and not left.refused.failed:
+        try:
+            with within(None):
+                result = call.run()
+        except FallThrough as refused:
+            # Its cursor comes by yet.
+            left.refused = refused
+        else:
+            left.taken += 1
+            return result
+    return _execute_on_connection(*arguments)

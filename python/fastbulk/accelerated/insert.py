@@ -15,7 +15,7 @@ from ..result import processed_rows
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
-from .watched import why_watched
+from .watched import why_never, why_watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ class Insert:
         FallThrough
             SQLAlchemy has to do it; nothing was changed.
         """
-        if why := why_watched(self.connection):
+        if why := why_never(self.connection) or why_watched(self.connection):
             raise FallThrough(why)
         if self.return_defaults:
             raise FallThrough("return_defaults")

@@ -13,7 +13,7 @@ from ..orm.keyed import KeyedRequest
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
-from .watched import why_watched
+from .watched import why_never, why_watched
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -62,7 +62,7 @@ class Update:
         return None if self.use_orm_update_stmt is None else null_result()
 
     def _check(self) -> None:
-        if why := why_watched(self.connection):
+        if why := why_never(self.connection) or why_watched(self.connection):
             raise FallThrough(why)
         if self.mapper.version_id_col is not None:
             raise FallThrough("version id")

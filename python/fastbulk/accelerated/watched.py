@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..carriers.statement import is_listened
+from .cursor import do
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -15,24 +16,31 @@ _OF_CONNECTION = (
     "before_cursor_execute",
     "after_cursor_execute",
 )
-_OF_DIALECT = ("do_execute", "do_executemany", "do_setinputsizes", "handle_error")
+_OF_DIALECT = ("do_execute", "do_executemany", "do_execute_no_params", "do_setinputsizes")
 
 
 def why_watched(connection: Connection) -> str | None:
     """Why statements of our own would be seen, or missed, on this connection; None if not."""
     if connection._echo:
         return "echo"
-    if _commits_each(connection):
-        return "autocommit"
     engine: Any = connection.engine
     if connection._has_events or engine._has_events:
         for name in _OF_CONNECTION:
             if len(getattr(connection.dispatch, name)):
                 return f"listeners of {name}"
+    if connection.dialect._has_events and is_listened(connection.dialect, "handle_error"):
+        return "listeners of handle_error"
+    return None
+
+
+def why_never(connection: Connection) -> str | None:
+    """Why nothing of our own may be sent on this connection; None if it may."""
+    if _commits_each(connection):
+        return "autocommit"
     dialect = connection.dialect
     if dialect._has_events:
         for name in _OF_DIALECT:
-            if is_listened(dialect, name):
+            if is_listened(dialect, name, do):
                 return f"listeners of {name}"
     return None
 

@@ -140,6 +140,9 @@ _DRIVER = _Driver()
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
 
+#: Where the driver does not tell how many rows it were.
+NO_COUNT_OF = {"executemany"}
+
 example_sql = postgresql_keyed.example_sql
 all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
 foresee = partial(postgresql.foresee, driver=_DRIVER)

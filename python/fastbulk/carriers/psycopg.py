@@ -89,6 +89,9 @@ _DRIVER = _Driver()
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
 
+#: The cursor is closed before SQLAlchemy asks for the count, and then has none.
+NO_COUNT_OF = {"insert"}
+
 example_sql = postgresql_keyed.example_sql
 all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
 foresee = partial(postgresql.foresee, driver=_DRIVER)

@@ -94,6 +94,9 @@ _DRIVER = _Driver()
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
 
+#: The cursor is closed before SQLAlchemy asks for the count, and then has none.
+NO_COUNT_OF = {"insert"}
+
 facts = psycopg.facts
 adapt = psycopg.adapt
 example_sql = postgresql_keyed.example_sql

@@ -73,16 +73,16 @@ def run(
     return done[0]
 
 
-def is_listened(dialect: Dialect, name: str) -> bool:
+def is_listened(dialect: Dialect, name: str, *ours: Callable[..., Any]) -> bool:
     """Whether others than we listen to an event of the dialect."""
-    listeners = list(getattr(dialect.dispatch, name))
-    return any(listener is not _do_execute for listener in listeners)
+    known = (_do_execute, *ours)
+    return any(listener not in known for listener in getattr(dialect.dispatch, name))
 
 
 def _listen(connection: Connection) -> None:
     dialect = connection.dialect
     if dialect not in _listening:
-        event.listen(connection.engine, "do_execute_no_params", _do_execute)
+        event.listen(dialect, "do_execute_no_params", _do_execute)
         _listening.add(dialect)
 
 

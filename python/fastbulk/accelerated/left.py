@@ -1,0 +1,59 @@
+"""A call that is left to SQLAlchemy, which makes statements of it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from sqlalchemy.orm import Mapper
+
+    from .refusal import FallThrough
+
+
+@dataclass
+class Left:
+    """What became of it: each statement may yet be sent natively."""
+
+    #: Why it was left, or why one of its statements was.
+    refused: FallThrough
+    #: Those that it writes; statements of other tables are a listener's or a default's.
+    tables: Collection[Any]
+    #: How many rows the call has.
+    count: int
+    mapper: Mapper[Any] | None = None
+    #: Statements that were sent natively, and those that were not.
+    taken: int = 0
+    missed: int = 0
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether all rows were sent natively."""
+        return self.taken > 0 and not self.missed
+
+    def misses(self, refused: FallThrough) -> None:
+        """One of its statements is not sent natively."""
+        self.refused = refused
+        self.missed += 1
+
+
+_now: ContextVar[Left | None] = ContextVar("fastbulk_left", default=None)
+
+
+def now() -> Left | None:
+    """The call whose statements SQLAlchemy makes at the moment, if any."""
+    return _now.get()
+
+
+@contextmanager
+def within(left: Left | None) -> Iterator[None]:
+    """SQLAlchemy makes statements of that call; of none if it is None."""
+    token = _now.set(left)
+    try:
+        yield
+    finally:
+        _now.reset(token)
