@@ -84,8 +84,6 @@ def test_expressions_in_rows(world: World) -> None:
     20,
     "`values()` of the statement hold for all rows; the row's own value goes before it, and its "
     "parameters may be taken from the rows.",
-    taken=False,
-    left=["no native road", "values()"],
 )
 def test_fixed_values(world: World) -> None:
     Thing = world.create(

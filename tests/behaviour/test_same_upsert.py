@@ -125,7 +125,7 @@ def test_on_conflict_do_nothing(world: World) -> None:
     "A parameter in what is set is taken from each row.",
     on=CONFLICT,
     taken=False,
-    left=["a statement for each row", "post values clause"],
+    left=["a statement for each row", "no plan"],
 )
 def test_parameters_of_upserts(world: World) -> None:
     Thing = thing(world)

@@ -18,11 +18,13 @@ from sqlalchemy import (
     Integer,
     Numeric,
     String,
+    bindparam,
     event,
     exc,
     func,
     insert,
     inspect,
+    literal,
     null,
     select,
     text,
@@ -433,7 +435,8 @@ def test_rows_are_updated(oracle: WithTables) -> None:
     theirs, ours = manifold(), manifold()
     databases = oracle(theirs)
     mapped |= {databases.ours: ours, databases.theirs: theirs}
-    alike(databases, work, "update", "bulk_update_mappings", "bulk_save_objects")
+    raw = "insert into a table, of rows that SQLAlchemy made"
+    alike(databases, work, raw, "update", "bulk_update_mappings", "bulk_save_objects")
 
 
 def inserted(session: Session, statement: Any, rows: Any) -> list[Any]:
@@ -495,6 +498,57 @@ def test_what_a_statement_says_of_every_row(oracle: WithTables) -> None:
         session.execute(insert(Thing).values(low=None, at=func.length("abc")), rows[:2])
 
     alike(databases, work, "insert")
+
+
+def test_parameters_and_expressions_of_values(oracle: WithTables) -> None:
+    Thing = thing(total=mapped_column(Integer), data=mapped_column(JSON))
+    table = Thing.__table__
+    databases = oracle(Thing)
+    returns_rows = databases.ours.dialect.insert_executemany_returning
+    rows = [{"name": f"n{i}", "q": i, "r": 2} for i in range(40)]
+    q = bindparam("q", type_=Integer)
+    tripled = literal(3) * (q + 15)
+
+    def work(session: Session) -> Any:
+        for statement in (insert(Thing), table.insert()):
+            execute = (
+                session.execute if statement.table is not table else session.connection().execute
+            )
+            for value in (bindparam("q"), tripled, func.abs(q), q + bindparam("r", type_=Integer)):
+                execute(statement.values(total=value), rows)
+            execute(statement.values(total=tripled, count=5, name=func.upper("all")), rows[:2])
+            execute(statement.values(data=[1], total=q), rows[:1])
+        session.execute(insert(Thing).values(data=None), rows[:2])
+        if not returns_rows:
+            return None
+        return rows_of(session.execute(insert(Thing).values(total=tripled).returning(Thing), rows))
+
+    kinds = ["insert", "insert into a table", *["insert returning"] * returns_rows]
+    alike(databases, work, *(f"{kind}, of rows that SQLAlchemy made" for kind in kinds))
+
+
+def test_what_an_update_says_of_every_row(oracle: WithTables) -> None:
+    Thing = thing(total=mapped_column(Integer), at=mapped_column(Integer, onupdate=9))
+    rows = [{"id": i, "total": i * 2} for i in range(1, 50)]
+
+    def work(session: Session) -> Any:
+        session.execute(insert(Thing), NAMES[:60])
+        held = session.scalars(select(Thing).order_by(Thing.id)).all()
+        said: list[dict[Any, Any]] = [
+            {"name": "all", "count": Thing.count + 5},
+            {Thing.name: func.upper(Thing.name)},
+            {"name": None, "at": 3},
+            {"count": bindparam("total")},
+            {"total": 1},
+            {"count": select(func.length("abc")).scalar_subquery()},
+        ]
+        for values in said:
+            session.execute(update(Thing).values(values), rows)
+        with pytest.raises(StaleDataError) as caught:
+            session.execute(update(Thing).values(name="x"), [{"id": 1}, {"id": 999}])
+        return [*map(with_type, held), str(caught.value)]
+
+    alike(oracle(Thing), work, "insert", "update")
 
 
 def upserting(databases: Oracle, Thing: Any, *, nothing: bool = False) -> Any:

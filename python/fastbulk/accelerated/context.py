@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.interfaces import ExecuteStyle
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.visitors import iterate
 
 from ..carriers import carrier_of
 from ..orm.table import Back
@@ -28,7 +30,7 @@ def back_of(context: Any, table: Table) -> Back | None:
     compiled = context.compiled
     if not compiled.effective_returning:
         return None
-    check_parameters(context, {column.key for column in table.columns})
+    check_parameters(context, {column.key for column in table.columns} | _said(compiled))
     _, *returned = context.unicode_statement.split(" RETURNING ")
     if len(returned) != 1:
         raise FallThrough("what is returned")
@@ -39,6 +41,16 @@ def back_of(context: Any, table: Table) -> Back | None:
     if context.dialect.identifier_preparer._double_percents:
         text = text.replace("%%", "%")
     return Back(text, tuple(entry.keyname for entry in entries), position)
+
+
+def _said(compiled: Any) -> set[str]:
+    """Parameters of what the statement says of every row, before RETURNING."""
+    state = compiled.compile_state
+    said = [*(state._dict_parameters or {}).values()]
+    if state.statement._post_values_clause is not None:
+        said.append(state.statement._post_values_clause)
+    binds = [bind for each in said for bind in iterate(each) if isinstance(bind, BindParameter)]
+    return {compiled.bind_names.get(bind, bind.key) for bind in binds}
 
 
 def check_parameters(context: Any, known: set[str]) -> None:

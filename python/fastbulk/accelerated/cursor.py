@@ -18,7 +18,7 @@ from ..call import schemas, send
 from ..carriers.quiet import quiet
 from ..keyed import KeyedCall
 from ..orm.keyed import KeyedRequest
-from ..orm.table import Back, table_plan
+from ..orm.table import Back, Statement, table_plan
 from ..roads import choose
 from ..targets import Held
 from .context import back_of, check_parameters, count, give_back, rows_of
@@ -177,18 +177,28 @@ def _send(
     table: Table, context: Any, rows: Sequence[Any], key: Any = None
 ) -> tuple[Back | None, list[Any]]:
     statement = context.invoked_statement
-    if why := why_more(statement, allowed=("_return_defaults",)):
+    said = ("_return_defaults", "_values", "_post_values_clause")
+    if why := why_more(statement, allowed=said):
         raise FallThrough(why)
     back = back_of(context, table) if key is None else _back_of_key(context, key)
     held = _held(context, "insert")
-    keys = {str(key) for key in rows[0].keys() & {column.key for column in table.columns}}
+    keys = frozenset(str(key) for key in rows[0].keys() & {column.key for column in table.columns})
     translated = schemas(held.connection, context.execution_options)
+    more = _more(statement, context, rows)
     try:
-        plan = table_plan(table, frozenset(keys), context.dialect, translated, held.carrier, back)
-    except exc.CompileError as error:
+        plan = table_plan(table, keys, context.dialect, translated, held.carrier, back, more)
+    except (exc.CompileError, exc.ArgumentError) as error:
         raise FallThrough("no plan", str(error)) from error
     with fails_alike(held.connection, plan):
         return back, send(held, plan, rows)
+
+
+def _more(statement: Any, context: Any, rows: Sequence[Any]) -> Statement | None:
+    if not statement._values and statement._post_values_clause is None:
+        return None
+    compiled = context.compiled
+    values = compiled.compile_state._dict_parameters or {}
+    return Statement(statement, values, compiled.bind_names, rows[0])
 
 
 def _update(left: Left, table: Table, context: Any) -> None:

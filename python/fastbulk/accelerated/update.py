@@ -10,6 +10,8 @@ from sqlalchemy.engine.result import null_result
 
 from ..keyed import KeyedCall
 from ..orm.keyed import KeyedRequest
+from ..orm.mapping import tables_of
+from ..orm.statement import set_values
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
@@ -49,7 +51,8 @@ class Update:
             SQLAlchemy has to do it; nothing was changed.
         """
         self._check()
-        request = KeyedRequest("update", "bulk")
+        values = self._values()
+        request = KeyedRequest("update", "bulk", values=tuple(values.items()))
         held = Held.of(self.connection, self.session)
         try:
             call = KeyedCall.prepare(held, self.mapper, request, {})
@@ -69,10 +72,30 @@ class Update:
         statement = self.use_orm_update_stmt
         if statement is None:
             return
-        if why := why_more(statement):
+        allowed = () if statement._maintain_values_ordering else ("_values",)
+        if why := why_more(statement, allowed):
             raise FallThrough(why)
         if statement._returning:
             raise FallThrough("returning of an update")
+
+    def _values(self) -> dict[str, Any]:
+        """What every row is set to, by attribute."""
+        statement = self.use_orm_update_stmt
+        if statement is None or not statement._values:
+            return {}
+        try:
+            values = set_values(statement, self.mapper)
+        except exc.CompileError as error:
+            raise FallThrough("values()", str(error)) from error
+        # SQLAlchemy then updates all tables in any case.
+        for table in tables_of(self.mapper):
+            keys = self.mapper._propkey_to_col[table].keys() - self.mapper._primary_key_propkeys
+            is_set = not keys.isdisjoint(values)
+            if not (is_set or all(not keys.isdisjoint(row) for row in self.mappings)):
+                raise FallThrough("values()", f"no value for {table.description}")
+        if any(not values.keys().isdisjoint(row) for row in self.mappings):
+            raise FallThrough("values()", "of what a row gives, too")
+        return values
 
     def _rows(self) -> list[Any]:
         if not self.isstates:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: keeps the database locked, should an exception come before its cursor is closed.
 _RUN = "SELECT 1 WHERE fastbulk_run(?) IS NULL"
 
+#: A statement for each row has no way to go.
+NO_SERVER = True
+
 #: Where ``Connection.info`` keeps whether the connection has our SQL function.
 _INFO = "fastbulk_run"
 

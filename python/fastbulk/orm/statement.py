@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 import decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Table, exc, insert, null
+from sqlalchemy import Table, exc, insert, literal_column, null
 from sqlalchemy.sql.elements import BindParameter
-from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.sql.selectable import SelectBase
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Column
     from sqlalchemy.orm import Mapper
 
@@ -35,7 +38,7 @@ def fixed_values(
         column = table.columns.get(key if isinstance(key, str) else key.key)
         if column is None or column in {mapper.polymorphic_on, mapper.version_id_col}:
             raise exc.CompileError(f"values() of {key}")
-        fixed[column] = _fixed(value, render)
+        fixed[column] = _fixed(value, column, render)
     return fixed
 
 
@@ -43,13 +46,128 @@ class Expression(dict[str, Any]):
     """Arguments that say of a SQL expression that it counts, whatever a row gives."""
 
 
-def _fixed(value: Any, render: Renderer) -> dict[str, Any]:
+def _fixed(value: Any, column: Column[Any], render: Renderer) -> dict[str, Any]:
     if not isinstance(value, BindParameter):
         _check_literals(value)
         return Expression(default_sql=render.expression(value))
     if value.required or value.callable or not value.unique:
         raise exc.CompileError("a parameter of values()")
+    if value.value is None and column.type.should_evaluate_none:
+        raise exc.CompileError("a None of values() that is not NULL")
     return {"default_sql": "NULL"} if value.value is None else {"default": value.value}
+
+
+def set_values(statement: Any, mapper: Mapper[Any]) -> dict[str, Any]:
+    """By attribute: what ``values()`` of an ``Update`` sets in every row.
+
+    Raises
+    ------
+    sqlalchemy.exc.CompileError
+        It is more than a value, or an expression over the row that is there.
+    """
+    values = {}
+    for key, value in (statement._values or {}).items():
+        column: Any = key if isinstance(key, str) else key._deannotate()
+        if column not in mapper._columntoproperty or column.type.should_evaluate_none:
+            raise exc.CompileError(f"values() of {key}")
+        values[mapper._columntoproperty[column].key] = _set(value, column)
+    return values
+
+
+def _set(value: Any, column: Column[Any]) -> Any:
+    if isinstance(value, BindParameter):
+        if value.required or value.callable or not value.unique:
+            raise exc.CompileError("a parameter of values()")
+        return null() if value.value is None else value.value
+    _check_literals(value)
+    tables = {source._deannotate() for source in value._from_objects}
+    if tables - {column.table} or any(isinstance(part, SelectBase) for part in iterate(value)):
+        raise exc.CompileError("values() of another table")
+    return value
+
+
+#: Stands in compiled text for the value that a row gives.
+_GIVEN = "fastbulk_given"
+
+
+class From(NamedTuple):
+    """Where the value of a column comes from, which ``values()`` says."""
+
+    #: The parameter; None if it is an expression alone.
+    key: str | None
+    #: The SQL around it, or the expression.
+    sql: list[str]
+    type: Any
+
+
+def given_values(
+    values: Mapping[Any, Any],
+    table: Table,
+    names: Mapping[Any, str],
+    row: Mapping[str, Any],
+    render: Renderer,
+) -> dict[Column[Any], From]:
+    """What ``values()`` of a compiled ``Insert`` makes of the parameters of a row.
+
+    Parameters
+    ----------
+    values
+        Values and expressions by columns or their keys.
+    table
+        The table that is inserted into.
+    names
+        The names of the statement's parameters.
+    row
+        The parameters of any row: those that the program did not name are the same in all.
+    render
+        Renders the expressions.
+
+    Raises
+    ------
+    sqlalchemy.exc.CompileError
+        An expression can't be rendered with a single parameter.
+    """
+    found = {}
+    for key, value in values.items():
+        column = table.columns.get(key if isinstance(key, str) else key.key)
+        if column is None:
+            raise exc.CompileError(f"values() of {key}")
+        found[column] = _from(value, column, names, row, render)
+    return found
+
+
+def _from(
+    value: Any,
+    column: Column[Any],
+    names: Mapping[Any, str],
+    row: Mapping[str, Any],
+    render: Renderer,
+) -> From:
+    if isinstance(value, BindParameter):
+        name = column.key if value.unique else value.key
+        if name not in row:
+            raise exc.CompileError("a parameter of values()")
+        type_ = column.type if value.type._isnull else value.type
+        return From(name, render.placeholder(column), type_)
+    given: list[BindParameter[Any]] = []
+
+    def written(element: Any, **_: Any) -> Any:
+        if not isinstance(element, BindParameter):
+            return None
+        if not element.unique:
+            given.append(element)
+            return literal_column(_GIVEN, type_=element.type)
+        if element.expanding or type(row.get(names.get(element, ""), element)) not in _LITERAL:
+            raise exc.CompileError("a parameter of values()")
+        return BindParameter(None, row[names[element]], type_=element.type, unique=True)
+
+    sql = render.expression(replacement_traverse(value, {}, written)).split(_GIVEN)
+    if not given:
+        return From(None, sql, column.type)
+    if len(given) > 1 or len(sql) != 2 or given[0].key not in row:
+        raise exc.CompileError("parameters of values()")
+    type_ = column.type if given[0].type._isnull else given[0].type
+    return From(given[0].key, sql, type_)
 
 
 def tail_of(statement: Any, table: Table, render: Renderer) -> str:
