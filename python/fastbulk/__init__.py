@@ -6,7 +6,6 @@ gives back in the order of the input.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from . import accelerated
@@ -21,7 +20,8 @@ from .verbs import delete, explain, insert, update, upsert
 if TYPE_CHECKING:
     from . import aio
 
-__version__ = version("fastbulk")
+    __version__: str
+
 __all__ = [
     "Result",
     "Road",
@@ -43,7 +43,9 @@ _install()
 
 
 def __getattr__(name: str) -> Any:
-    """``aio``, when it is asked for: SQLAlchemy's asyncio needs greenlet, which few others do."""
+    """What few ask for: ``aio``, which needs greenlet, and the version, which stands in a file."""
     if name == "aio":
         return import_module(".aio", __name__)
+    if name == "__version__":
+        return import_module("importlib.metadata").version(__name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from sqlalchemy import exc
 
 from .. import errors
 from .._native import RowError
-from ..carriers import mysql_errors
+from ..carriers import carrier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def _is_undone(connection: Connection, plan: InsertPlan | KeyedPlan) -> bool:
     """Whether nothing of a call that failed can have stayed in the table."""
     if connection.dialect.name not in {"mysql", "mariadb"}:
         return True
-    return mysql_errors.Definition.read(connection, plan).transactional
+    return bool(carrier("mysql_errors").Definition.read(connection, plan).transactional)
 
 
 def _ended(error: exc.DBAPIError) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool
 
-from . import driver_of, mysql_async, tokio_postgres
+from . import carrier, driver_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 _BY_DRIVER = {
-    ("postgresql", "psycopg"): tokio_postgres,
-    ("postgresql", "psycopg_async"): tokio_postgres,
-    ("mysql", "mysqldb"): mysql_async,
-    ("mysql", "pymysql"): mysql_async,
-    ("mysql", "mysqlconnector"): mysql_async,
-    ("mariadb", "mysqldb"): mysql_async,
-    ("mariadb", "pymysql"): mysql_async,
-    ("mariadb", "mysqlconnector"): mysql_async,
+    ("postgresql", "psycopg"): "tokio_postgres",
+    ("postgresql", "psycopg_async"): "tokio_postgres",
+    ("mysql", "mysqldb"): "mysql_async",
+    ("mysql", "pymysql"): "mysql_async",
+    ("mysql", "mysqlconnector"): "mysql_async",
+    ("mariadb", "mysqldb"): "mysql_async",
+    ("mariadb", "pymysql"): "mysql_async",
+    ("mariadb", "mysqlconnector"): "mysql_async",
 }
 
 #: Rows of a call that has a connection of the pool: ours takes 5 to 10 ms to open and to learn the
@@ -112,9 +112,9 @@ def begin(engine: Engine) -> Iterator[tuple[ModuleType, Connection]]:
     sqlalchemy.exc.DBAPIError
         It can't be opened; the engine's own connections may be.
     """
-    carrier = _BY_DRIVER[_key(engine)]
+    opens = carrier(_BY_DRIVER[_key(engine)])
     arguments = _arguments(engine)
-    pool = NullPool(lambda: carrier.connect(engine.dialect, arguments), dialect=engine.dialect)
+    pool = NullPool(lambda: opens.connect(engine.dialect, arguments), dialect=engine.dialect)
     own = Engine(
         pool,
         engine.dialect,
@@ -124,12 +124,12 @@ def begin(engine: Engine) -> Iterator[tuple[ModuleType, Connection]]:
         execution_options=engine.get_execution_options(),
     )
     with own.begin() as connection:
-        yield carrier, connection
+        yield opens, connection
 
 
 def returns(engine: Engine) -> bool:
     """Whether rows can come back over a connection of our own."""
-    returns: bool = _BY_DRIVER[_key(engine)].RETURNS
+    returns: bool = carrier(_BY_DRIVER[_key(engine)]).RETURNS
     return returns
 
 

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import types
 from sqlalchemy.dialects.sqlite import base as sqlite
 
-from .exact import exact
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -172,7 +170,7 @@ def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, BindProcess
             if isinstance(implementation, class_) and holds(implementation, processor):
                 return kind, _own_processor(kind, implementation, processor, dialect)
         if dialect.driver == "asyncpg":
-            return "dynamic", exact("dynamic", implementation, processor, dialect)
+            return "dynamic", _exact("dynamic", implementation, processor, dialect)
     return "dynamic", processor
 
 
@@ -190,12 +188,20 @@ def _own_processor(
         text: BindProcessor = type_._make_bind_processor(None, serializer)
         return text
     if dialect.driver == "asyncpg":
-        return exact(kind, type_, processor, dialect)
+        return _exact(kind, type_, processor, dialect)
     if kind == "decimal":
         return _FLOATS_OF_DECIMALS.get(dialect.driver, processor)
     if kind == "text":
         return _FLOATS_OF_TEXTS.get(dialect.driver, processor)
     return processor
+
+
+def _exact(
+    kind: Kind, type_: Any, processor: BindProcessor | None, dialect: Dialect
+) -> BindProcessor | None:
+    from .exact import exact  # who has asyncpg has imported the types of PostgreSQL
+
+    return exact(kind, type_, processor, dialect)
 
 
 def _rounded_float(value: Any) -> Any:
