@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import decimal
 import functools
@@ -10,15 +11,18 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from sqlalchemy import (
     JSON,
     DateTime,
+    Float,
     ForeignKey,
     Integer,
     Numeric,
     String,
     bindparam,
+    create_engine,
     event,
     exc,
     func,
@@ -30,6 +34,8 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.horizontal_shard import ShardedSession
 from sqlalchemy.orm import (
     Session,
     column_property,
@@ -49,6 +55,7 @@ from oracle import model, with_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -808,3 +815,116 @@ def test_the_log_says_what_it_always_said(
     assert logs[:2] == logs[2:]
     assert not any("hidden" in line for line in logs[0])
     assert any("hidden" in line for line in logs[1])
+
+
+@pytest.mark.sync
+def test_pandas_to_sql(oracle: WithTables) -> None:
+    Thing = thing(at=mapped_column(DateTime), ratio=mapped_column(Float))
+    frame = pd.DataFrame(
+        {
+            "name": [f"n{i}" for i in range(50)],
+            "count": range(50),
+            "at": pd.date_range("2024-02-28", periods=50),
+            "ratio": [None, *(i / 8 for i in range(49))],
+        }
+    )
+
+    def work(session: Session) -> Any:
+        append: Any = {"if_exists": "append", "index": False}
+        told = frame.to_sql("thing", session.connection(), **append)
+        return told, frame[:2].to_sql("thing", session.connection(), chunksize=1, **append)
+
+    databases = oracle(Thing)
+    pages = databases.ours.dialect.use_insertmanyvalues_wo_returning
+    alike(databases, work, "insert into a table" + ", of rows that SQLAlchemy made" * pages)
+
+
+def test_asynchronous_sessions(tmp_path: Path) -> None:
+    Thing = thing()
+
+    class Sync(Session):
+        pass
+
+    class Async(AsyncSession):
+        sync_session_class = Sync
+
+    async def taken(target: Any, class_: type[AsyncSession]) -> Any:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+        async with engine.begin() as connection:
+            await connection.run_sync(Thing.metadata.drop_all)
+            await connection.run_sync(Thing.metadata.create_all)
+        with fastbulk.accelerate(target) as accelerated:
+            async with class_(engine) as session:
+                made = await session.scalars(insert(Thing).returning(Thing), NAMES)
+                assert [one.name for one in made] == [row["name"] for row in NAMES]
+                await session.execute(update(Thing), [{"id": 1, "name": "x"}, {"id": 2}])
+                await session.run_sync(lambda sync: sync.bulk_insert_mappings(Thing, NAMES[:3]))
+                await session.commit()
+                found = (await session.scalars(select(Thing.name).order_by(Thing.id))).all()
+        await engine.dispose()
+        assert found == ["x", *(row["name"] for row in [*NAMES[1:], *NAMES[:3]])]
+        return accelerated.stats()["taken"]
+
+    everything = {"insert returning": 1, "update": 1, "bulk_insert_mappings": 1}
+    for target in (AsyncSession, Async, Sync, async_sessionmaker(class_=Async), None):
+        assert asyncio.run(taken(target, Async)) == everything
+    assert asyncio.run(taken(Async, AsyncSession)) == {}
+    assert asyncio.run(taken(Sync, AsyncSession)) == {}
+
+
+def several_databases(folder: Path) -> list[Any]:
+    """What stands in each of three databases after sessions chose between them."""
+    Thing, Other = thing(), thing()
+    folder.mkdir()
+    one, two, three = (create_engine(f"sqlite:///{folder / n}.db") for n in ("one", "two", "three"))
+    for engine in (one, two, three):
+        Thing.metadata.create_all(engine)
+
+    class Routed(Session):
+        def get_bind(self, mapper: Any = None, **arguments: Any) -> Any:
+            return {Thing: one, Other: two}[mapper.class_]
+
+    def choose(*_: Any, **more: Any) -> list[str]:
+        return ["two"]
+
+    sharded: Any = ShardedSession(
+        shards={"one": one, "two": two},
+        shard_chooser=lambda *_, **more: "two",
+        identity_chooser=choose,
+        execute_chooser=choose,
+    )
+    session: Session
+    with Routed() as session:
+        session.execute(insert(Thing), NAMES[:5])
+        session.execute(insert(Other), NAMES[:7])
+        session.bulk_insert_mappings(Other, NAMES[:2])
+        session.commit()
+    with Session(three) as session:
+        session.execute(insert(Thing), NAMES[:3], bind_arguments={"bind": one})
+        session.commit()
+    with Session(binds={Thing: one, Other: three}) as session:
+        session.execute(insert(Other).returning(Other.id), NAMES[:4]).all()
+        session.execute(update(Thing), [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}])
+        session.commit()
+    with sharded as session:
+        with pytest.raises(NotImplementedError, match="per-instance sharding"):
+            session.execute(insert(Thing), NAMES[:2])
+        with pytest.raises(NotImplementedError, match="per-instance sharding"):
+            session.bulk_insert_mappings(Thing, NAMES[:2])
+        session.rollback()
+        session.add_all([Thing(name="a"), Thing(name="b")])
+        session.commit()
+    seen = []
+    for engine in (one, two, three):
+        with engine.connect() as connection:
+            seen.append(connection.execute(select(Thing.__table__)).all())
+        engine.dispose()
+    return seen
+
+
+def test_sessions_with_several_databases(tmp_path: Path) -> None:
+    theirs = several_databases(tmp_path / "theirs")
+    with fastbulk.accelerate() as accelerated:
+        assert several_databases(tmp_path / "ours") == theirs
+    taken = accelerated.stats()["taken"]
+    assert taken == {"insert": 3, "bulk_insert_mappings": 1, "insert returning": 1, "update": 1}
