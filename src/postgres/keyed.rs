@@ -4,14 +4,18 @@ use std::cmp::Ordering;
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::encode::NO_NUL;
-use super::keyed_sql::{Meeting, Target, Unfit, Writer};
+use super::keyed_sql::{Meeting, Statement, Target, Unfit, Writer};
 use crate::error::{BadValue, Error, Result};
 use crate::output;
 use crate::plan::{Conflict, Plan};
 use crate::slice::Slice;
 use crate::values::{Strings, Values};
+
+/// A statement and its parameters.
+type Sent<'py> = (String, Vec<Bound<'py, PyBytes>>);
 
 /// Writes the statements of update, upsert and delete for rows of a slice, given by their numbers.
 #[pyclass(frozen, module = "fastbulk._native")]
@@ -19,13 +23,16 @@ pub struct PostgresKeyed {
     plan: Py<Plan>,
     /// One per column of the plan; none where only `row` is called.
     targets: Vec<Option<Target>>,
+    /// Arrays are parameters.
+    binary: bool,
 }
 
 #[pymethods]
 impl PostgresKeyed {
     #[new]
-    fn new(plan: Py<Plan>, targets: Vec<Option<Target>>) -> Self {
-        Self { plan, targets }
+    #[pyo3(signature = (plan, targets, binary=false))]
+    fn new(plan: Py<Plan>, targets: Vec<Option<Target>>, binary: bool) -> Self {
+        Self { plan, targets, binary }
     }
 
     /// The rows that have something to do.
@@ -54,7 +61,10 @@ impl PostgresKeyed {
         let mut keys = Vec::new();
         for (column, _) in self.plan.get().key() {
             let series = &slice.columns[column];
-            if rows.iter().any(|&row| series.is_null(row)) {
+            let target = self.targets.get(column).and_then(Option::as_ref);
+            if rows.iter().any(|&row| series.is_null(row))
+                || target.is_some_and(|target| !target.is_ordered_as(&series.values))
+            {
                 return None;
             }
             keys.push(Key::of(&series.values)?);
@@ -68,46 +78,56 @@ impl PostgresKeyed {
         rows.is_sorted_by(|&a, &b| compare(a, b).is_lt()).then_some(rows)
     }
 
-    fn update(
+    fn update<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         slice: &Slice,
         rows: Vec<usize>,
         lock: bool,
         with_returning: bool,
-    ) -> Result<String> {
-        self.write(py, slice, &rows, |writer| writer.update(lock, with_returning))
+    ) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, |writer| writer.update(lock, with_returning))
     }
 
-    fn delete(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
-        self.write(py, slice, &rows, Writer::delete)
+    fn delete<'py>(&self, py: Python<'py>, slice: &Slice, rows: Vec<usize>) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, Writer::delete)
     }
 
-    fn lock(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
-        self.write(py, slice, &rows, Writer::lock)
+    fn lock<'py>(&self, py: Python<'py>, slice: &Slice, rows: Vec<usize>) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, Writer::lock)
     }
 
-    fn sorted(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
-        self.write(py, slice, &rows, Writer::sorted)
+    fn sorted<'py>(&self, py: Python<'py>, slice: &Slice, rows: Vec<usize>) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, Writer::sorted)
     }
 
     fn alone(&self, py: Python<'_>, slice: &Slice, row: usize, column: usize) -> Result<String> {
         self.write(py, slice, &[row], |writer| writer.alone(column))
     }
 
-    fn look(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
-        self.write(py, slice, &rows, Writer::look)
+    fn look<'py>(&self, py: Python<'py>, slice: &Slice, rows: Vec<usize>) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, Writer::look)
     }
 
-    fn read_back(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
-        self.write(py, slice, &rows, Writer::read_back)
+    fn read_back<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        rows: Vec<usize>,
+    ) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, Writer::read_back)
     }
 
     /// None where the unique key has no condition.
-    fn uncovered(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<Option<String>> {
+    fn uncovered<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        rows: Vec<usize>,
+    ) -> Result<Option<Sent<'py>>> {
         match self.conflict()?.key_where.as_deref() {
             Some(condition) => {
-                self.write(py, slice, &rows, |writer| writer.uncovered(condition)).map(Some)
+                self.send(py, slice, &rows, |writer| writer.uncovered(condition)).map(Some)
             }
             None => Ok(None),
         }
@@ -115,13 +135,13 @@ impl PostgresKeyed {
 
     /// The statement, and what it does with rows that are there: `leave`, `lock` (they are still to
     /// be updated, or to be read) or `update`.
-    fn upsert(
+    fn upsert<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         slice: &Slice,
         rows: Vec<usize>,
         reads_xmax: bool,
-    ) -> Result<(String, &'static str)> {
+    ) -> Result<(Sent<'py>, &'static str)> {
         let conflict = self.conflict()?;
         let writer = self.writer(slice, &rows);
         let (meeting, name) = if writer.is_left_alone() {
@@ -135,12 +155,50 @@ impl PostgresKeyed {
         } else {
             (Meeting::Lock, "lock")
         };
-        let sql = self.write(py, slice, &rows, |writer| writer.upsert(conflict, meeting))?;
-        Ok((sql, name))
+        let sent = self.send(py, slice, &rows, |writer| writer.upsert(conflict, meeting))?;
+        Ok((sent, name))
     }
 
-    fn insert(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<String> {
-        self.write(py, slice, &rows, Writer::insert)
+    /// Whether one statement inserts or updates every one of the rows.
+    fn changes_all(&self, slice: &Slice, rows: Vec<usize>) -> Result<bool> {
+        Ok(self.writer(slice, &rows).changes_all(self.conflict()?))
+    }
+
+    /// That statement, for rows in the order of their keys, of which no two are equal.
+    fn upsert_all<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        rows: Vec<usize>,
+    ) -> Result<Sent<'py>> {
+        let conflict = self.conflict()?;
+        self.send(py, slice, &rows, |writer| writer.upsert_all(conflict))
+    }
+
+    /// An update of such rows.
+    fn update_all<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Slice,
+        rows: Vec<usize>,
+    ) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, Writer::update_all)
+    }
+
+    fn insert<'py>(&self, py: Python<'py>, slice: &Slice, rows: Vec<usize>) -> Result<Sent<'py>> {
+        self.send(py, slice, &rows, Writer::insert)
+    }
+
+    /// An upsert of rows with their values in the text; None if these need several statements.
+    fn few(
+        &self,
+        py: Python<'_>,
+        slice: &Slice,
+        rows: Vec<usize>,
+        lost: &str,
+    ) -> Result<Option<String>> {
+        let conflict = self.conflict()?;
+        self.write(py, slice, &rows, |writer| writer.few(conflict, lost))
     }
 
     /// The statement for one row, with its values in the text.
@@ -204,14 +262,28 @@ impl PostgresKeyed {
         conflict.ok_or_else(|| Error::Internal("the plan of an upsert has a conflict".to_owned()))
     }
 
+    /// Writes a statement of many rows.
+    fn send<'a, 'py>(
+        &'a self,
+        py: Python<'py>,
+        slice: &'a Slice,
+        rows: &'a [usize],
+        sql: impl FnOnce(Writer<'a>) -> std::result::Result<Statement, Unfit> + Send,
+    ) -> Result<Sent<'py>> {
+        let binary = self.binary;
+        let (sql, arrays) =
+            self.write(py, slice, rows, |writer| sql(writer.with_arrays(binary)))?;
+        Ok((sql, arrays.iter().map(|array| PyBytes::new(py, array)).collect()))
+    }
+
     /// Writes a statement without the GIL.
-    fn write<'a>(
+    fn write<'a, T: Send>(
         &'a self,
         py: Python<'_>,
         slice: &'a Slice,
         rows: &'a [usize],
-        sql: impl FnOnce(Writer<'a>) -> std::result::Result<String, Unfit> + Send,
-    ) -> Result<String> {
+        sql: impl FnOnce(Writer<'a>) -> std::result::Result<T, Unfit> + Send,
+    ) -> Result<T> {
         let written = py.detach(|| sql(self.writer(slice, rows)));
         written.map_err(|(row, column)| {
             Error::Row(Box::new(BadValue {

@@ -10,11 +10,12 @@ use std::fmt::Write;
 use arrow_buffer::NullBuffer;
 use pyo3::{FromPyObject, Py};
 
+use super::array::binary_array;
 use super::text::{element_type, write_array, write_given, write_literal};
 use crate::kind::Kind;
 use crate::plan::{Absent, Column, Conflict, Duplicates, Expression, Piece, Plan, Role, Verb};
 use crate::slice::Slice;
-use crate::values::Series;
+use crate::values::{Series, Values};
 
 /// What the catalog says of a column.
 #[derive(Debug, FromPyObject)]
@@ -63,14 +64,45 @@ pub struct Writer<'a> {
     rows: &'a [usize],
     /// Parameters stand in for the values of one row, which gives all columns.
     marks: bool,
+    /// Arrays are parameters, and not part of the text.
+    binary: bool,
+    /// The rows have their numbers in the statement.
+    numbers: bool,
     /// The columns that the statement takes of `fastbulk_rows`, and those whose mask it takes.
     values: BTreeSet<usize>,
     masks: BTreeSet<usize>,
     /// The columns of which it takes generated values.
     generated: BTreeSet<usize>,
+    /// Its parameters.
+    arrays: Vec<Vec<u8>>,
 }
 
+/// The text of a statement, and its parameters as the server's binary format has them.
+pub type Statement = (String, Vec<Vec<u8>>);
+
 const NUMBER: &str = "fastbulk_rows.fastbulk_row";
+
+impl Target {
+    /// Whether the column holds such values as they are, in the order that they have here.
+    pub fn is_ordered_as(&self, values: &Values) -> bool {
+        match values {
+            Values::Int(_) => matches!(self.full_type.as_str(), "smallint" | "integer" | "bigint"),
+            Values::Date(_) => self.full_type == "date",
+            Values::Time(_) => self.full_type == "time without time zone",
+            Values::Timestamp(_) => self.full_type == "timestamp without time zone",
+            Values::Instant(_) => self.full_type == "timestamp with time zone",
+            Values::Uuid(_) => self.full_type == "uuid",
+            Values::Text(_) => self.is_bytewise,
+            Values::Bool(_)
+            | Values::Float(_)
+            | Values::Bytes(_)
+            | Values::Decimal(_)
+            | Values::Json(_)
+            | Values::Dynamic(_)
+            | Values::Object(_) => false,
+        }
+    }
+}
 
 impl<'a> Writer<'a> {
     /// For statements about all these rows.
@@ -82,7 +114,24 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let none = BTreeSet::new;
         let (values, masks, generated) = (none(), none(), none());
-        Self { plan, slice, targets, rows, marks: false, values, masks, generated }
+        Self {
+            plan,
+            slice,
+            targets,
+            rows,
+            marks: false,
+            binary: false,
+            numbers: true,
+            values,
+            masks,
+            generated,
+            arrays: Vec::new(),
+        }
+    }
+
+    /// For statements whose arrays are parameters.
+    pub fn with_arrays(self, binary: bool) -> Self {
+        Self { binary, ..self }
     }
 
     /// For a statement with parameters.
@@ -94,7 +143,7 @@ impl<'a> Writer<'a> {
     /// rows were locked in the order of their keys if `lock`. Gives how many rows it updated, and
     /// their numbers if these are not all; or, if wanted, what the plan returns and the number of
     /// each.
-    pub fn update(mut self, lock: bool, with_returning: bool) -> Result<String> {
+    pub fn update(mut self, lock: bool, with_returning: bool) -> Result<Statement> {
         let sets: Vec<_> =
             self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let mut condition = self.expected_row()?;
@@ -107,33 +156,50 @@ impl<'a> Writer<'a> {
         let table = &self.plan.sql_table;
         let update =
             format!("UPDATE {table} SET {} FROM fastbulk_rows WHERE {condition}", sets.join(", "));
-        Ok(self.numbered(&rows, &update, with_returning))
+        let sql = self.numbered(&rows, &update, with_returning);
+        Ok((sql, self.arrays))
+    }
+
+    /// The same of rows in order: gives nothing but how many it updated.
+    pub fn update_all(mut self) -> Result<Statement> {
+        self.numbers = false;
+        let sets = self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}"));
+        let sets = sets.collect::<Vec<_>>().join(", ");
+        let condition = self.expected_row()?;
+        let rows = self.locked("NO KEY UPDATE")?;
+        let table = &self.plan.sql_table;
+        let update = format!("UPDATE {table} SET {sets} FROM fastbulk_rows WHERE {condition}");
+        let sql = format!("WITH {rows} {update}");
+        Ok((sql, self.arrays))
     }
 
     /// `DELETE FROM t USING fastbulk_rows WHERE ...`; gives what an update does.
-    pub fn delete(mut self) -> Result<String> {
+    pub fn delete(mut self) -> Result<Statement> {
         let condition = self.expected_row()?;
         let rows = self.locked("UPDATE")?;
         let table = &self.plan.sql_table;
         let delete = format!("DELETE FROM {table} USING fastbulk_rows WHERE {condition}");
-        Ok(self.numbered(&rows, &delete, true))
+        let sql = self.numbered(&rows, &delete, true);
+        Ok((sql, self.arrays))
     }
 
     /// Locks the rows that are there in the order of their keys; gives the numbers of those that
     /// find them.
-    pub fn lock(mut self) -> Result<String> {
+    pub fn lock(mut self) -> Result<Statement> {
         let rows = self.locked("NO KEY UPDATE")?;
-        Ok(format!("WITH {rows} SELECT fastbulk_row FROM fastbulk_rows"))
+        let sql = format!("WITH {rows} SELECT fastbulk_row FROM fastbulk_rows");
+        Ok((sql, self.arrays))
     }
 
     /// Gives (number, its place among the rows of its key) of all rows, in the order of the keys.
-    pub fn sorted(mut self) -> Result<String> {
+    pub fn sorted(mut self) -> Result<Statement> {
         let keys = self.keys();
         let rows = self.rows_sql()?;
-        Ok(format!(
+        let sql = format!(
             "WITH {rows} SELECT {NUMBER}, row_number() OVER (PARTITION BY {keys} ORDER BY {NUMBER}) \
              FROM fastbulk_rows ORDER BY {keys}, {NUMBER}"
-        ))
+        );
+        Ok((sql, self.arrays))
     }
 
     /// Gives what the rows have for one column.
@@ -145,33 +211,35 @@ impl<'a> Writer<'a> {
     /// Gives (number, the number of the first row with its key, its place among these, whether the
     /// key finds a row with the version that is expected) of the rows that come second or later, or
     /// find nothing.
-    pub fn look(mut self) -> Result<String> {
+    pub fn look(mut self) -> Result<Statement> {
         let keys = self.keys();
         let found = self.expected_key()?;
         let rows = self.rows_sql()?;
-        Ok(format!(
+        let sql = format!(
             "WITH {rows} SELECT * FROM (SELECT {NUMBER}, \
              min({NUMBER}) OVER same_key, row_number() OVER same_key AS place, \
              EXISTS (SELECT FROM {table} WHERE {found}) AS found FROM fastbulk_rows \
              WINDOW same_key AS (PARTITION BY {keys} ORDER BY {NUMBER})) AS looked \
              WHERE place > 1 OR NOT found",
             table = self.plan.sql_table,
-        ))
+        );
+        Ok((sql, self.arrays))
     }
 
     /// Gives what the plan returns, and the number, of each row whose key finds one.
-    pub fn read_back(mut self) -> Result<String> {
+    pub fn read_back(mut self) -> Result<Statement> {
         let found = self.same_key()?;
         let rows = self.rows_sql()?;
         let returning = self.plan.returning.join(", ");
         let table = &self.plan.sql_table;
-        Ok(format!(
+        let sql = format!(
             "WITH {rows} SELECT {returning}, {NUMBER} FROM {table} JOIN fastbulk_rows ON {found}"
-        ))
+        );
+        Ok((sql, self.arrays))
     }
 
     /// Gives the numbers of rows that the condition of the unique key does not cover.
-    pub fn uncovered(mut self, condition: &str) -> Result<String> {
+    pub fn uncovered(mut self, condition: &str) -> Result<Statement> {
         let given = self.new_row()?;
         let mut columns = Vec::new();
         for (column, main) in self.main_columns() {
@@ -185,12 +253,13 @@ impl<'a> Writer<'a> {
             };
             columns.push(format!("{} AS {name}", self.cast(column, value)));
         }
-        Ok(format!(
+        let rows = self.rows_sql()?;
+        let sql = format!(
             "WITH {rows} SELECT fastbulk_row FROM (SELECT {NUMBER}, {columns} FROM fastbulk_rows) \
              AS new WHERE ({condition}) IS NOT TRUE",
-            rows = self.rows_sql()?,
             columns = columns.join(", "),
-        ))
+        );
+        Ok((sql, self.arrays))
     }
 
     /// `INSERT INTO t (a) SELECT ... FROM fastbulk_rows ON CONFLICT ...`, in the order of the keys;
@@ -198,7 +267,7 @@ impl<'a> Writer<'a> {
     ///
     /// Gives a letter per row, in the order of their numbers (inserted, updated, not changed,
     /// duplicate), and how many rows were inserted or updated.
-    pub fn upsert(mut self, conflict: &Conflict, meeting: Meeting) -> Result<String> {
+    pub fn upsert(mut self, conflict: &Conflict, meeting: Meeting) -> Result<Statement> {
         let (names, values): (Vec<_>, Vec<_>) = self.new_row()?.into_iter().unzip();
         let keys = self.keys();
         let clause = self.on_conflict(conflict, meeting)?;
@@ -216,7 +285,7 @@ impl<'a> Writer<'a> {
         let last = if conflict.duplicates == Duplicates::Last { " DESC" } else { "" };
         let rows = self.named_rows()?;
         let columns = self.row_columns();
-        Ok(format!(
+        let sql = format!(
             "WITH fastbulk_rows ({columns}, place) AS MATERIALIZED (SELECT fastbulk_rows.*, \
              row_number() OVER (PARTITION BY {keys} ORDER BY {NUMBER}{last}) FROM {rows}), \
              written ({key_names}, is_new) AS (INSERT INTO {table} ({names}) SELECT {values} \
@@ -232,11 +301,42 @@ impl<'a> Writer<'a> {
             values = values.join(", "),
             returned = returned.join(", "),
             same = same.join(" AND "),
-        ))
+        );
+        Ok((sql, self.arrays))
+    }
+
+    /// The same of rows in order, where every one of them is inserted or updated: no pass is needed
+    /// but the INSERT's own. Gives, row by row, whether it is new and what the plan returns; or a
+    /// letter for each.
+    pub fn upsert_all(mut self, conflict: &Conflict) -> Result<Statement> {
+        self.numbers = false;
+        let (names, values): (Vec<_>, Vec<_>) = self.new_row()?.into_iter().unzip();
+        let clause = self.on_conflict(conflict, Meeting::Update)?;
+        // Generated values are made in the order of the input.
+        let is_made = !self.generated.is_empty();
+        let order = if is_made { format!(" ORDER BY {}", self.keys()) } else { String::new() };
+        let rows = self.named_rows()?;
+        let insert = format!(
+            "INSERT INTO {table} ({}) SELECT {} FROM {rows}{order}{clause} \
+             RETURNING {table}.xmax = 0",
+            names.join(", "),
+            values.join(", "),
+            table = self.plan.sql_table,
+        );
+        let returning = &self.plan.returning;
+        if !returning.is_empty() {
+            let sql = format!("{insert}, {}", returning.join(", "));
+            return Ok((sql, self.arrays));
+        }
+        let sql = format!(
+            "WITH written (is_new) AS ({insert}) \
+             SELECT string_agg(CASE WHEN is_new THEN 'i' ELSE 'u' END, '') FROM written"
+        );
+        Ok((sql, self.arrays))
     }
 
     /// `INSERT INTO t (a) SELECT ... FROM fastbulk_rows` in the order of the rows.
-    pub fn insert(mut self) -> Result<String> {
+    pub fn insert(mut self) -> Result<Statement> {
         let (names, values): (Vec<_>, Vec<_>) = self.new_row()?.into_iter().unzip();
         let rows = self.rows_sql()?;
         let mut sql = format!("WITH {rows} INSERT INTO {}", self.plan.sql_table);
@@ -247,7 +347,7 @@ impl<'a> Writer<'a> {
         if !self.plan.returning.is_empty() {
             let _ = write!(sql, " RETURNING {}", self.plan.returning.join(", "));
         }
-        Ok(sql)
+        Ok((sql, self.arrays))
     }
 
     /// A statement of one row, whose values stand in the text. It gives what the plan returns; an
@@ -298,6 +398,53 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// An upsert of rows whose values stand in the text; None if one statement can't say what each
+    /// of them becomes.
+    ///
+    /// Gives what the plan returns and whether the row is new, row by row; or a letter for each.
+    /// Where a row is lost on the way it fails, because there is no setting `lost`: the savepoint
+    /// around it is gone when its answer comes. With a key that stands twice it fails, too.
+    pub fn few(mut self, conflict: &Conflict, lost: &str) -> Result<Option<String>> {
+        if !self.is_one_statement() || self.is_left_alone() {
+            return Ok(None);
+        }
+        let (plan, slice) = (self.plan, self.slice);
+        let mut columns = Vec::new();
+        let mut values = Vec::new();
+        for row in self.rows {
+            let row = Self::new(plan, slice, &[], std::slice::from_ref(row)).new_row()?;
+            let (names, literals): (Vec<_>, Vec<_>) = row.into_iter().unzip();
+            if names.is_empty() || (!columns.is_empty() && columns != names) {
+                return Ok(None);
+            }
+            columns = names;
+            values.push(format!("({})", literals.join(", ")));
+        }
+        let clause = self.on_conflict(conflict, Meeting::Update)?;
+        let table = &plan.sql_table;
+        let insert = format!(
+            "INSERT INTO {table} ({}) VALUES {}{clause} RETURNING {table}.xmax = 0 AS is_new",
+            columns.join(", "),
+            values.join(", ")
+        );
+        let all = self.rows.len();
+        let lost = format!("CASE WHEN count(*) < {all} THEN current_setting('{lost}') END");
+        if plan.returning.is_empty() {
+            return Ok(Some(format!(
+                "WITH written AS ({insert}) \
+                 SELECT string_agg(CASE WHEN is_new THEN 'i' ELSE 'u' END, ''), {lost} FROM written"
+            )));
+        }
+        let names: Vec<_> = (0..plan.returning.len()).map(|i| format!("c{i}")).collect();
+        Ok(Some(format!(
+            "WITH written (is_new, {names}) AS ({insert}, {returning}) \
+             SELECT written.*, lost FROM (SELECT {lost} FROM written) AS counted (lost) \
+             LEFT JOIN written ON true",
+            names = names.join(", "),
+            returning = plan.returning.join(", "),
+        )))
+    }
+
     /// Whether the row asks for a change of the row that is there.
     pub fn asks(&self, row: usize) -> bool {
         let plan = self.plan;
@@ -334,6 +481,14 @@ impl<'a> Writer<'a> {
                 Absent::Value(_) => even(column),
                 Absent::Sql(_) | Absent::Null | Absent::Omit => true,
             })
+    }
+
+    /// Whether such a statement inserts or updates every one of them.
+    pub fn changes_all(&self, conflict: &Conflict) -> bool {
+        self.plan.condition.is_none()
+            && !conflict.only_changed
+            && self.is_one_statement()
+            && self.rows.iter().all(|&row| self.asks(row))
     }
 
     /// Whether no row that is there would change.
@@ -744,13 +899,13 @@ impl<'a> Writer<'a> {
     }
 
     /// `fastbulk_rows (...) AS MATERIALIZED (SELECT ...)`
-    fn rows_sql(&self) -> Result<String> {
+    fn rows_sql(&mut self) -> Result<String> {
         let columns = self.row_columns();
         Ok(format!("fastbulk_rows ({columns}) AS MATERIALIZED ({})", self.select()?))
     }
 
     /// `(SELECT ...) AS fastbulk_rows (...)`
-    fn named_rows(&self) -> Result<String> {
+    fn named_rows(&mut self) -> Result<String> {
         Ok(format!("({}) AS fastbulk_rows ({})", self.select()?, self.row_columns()))
     }
 
@@ -775,53 +930,80 @@ impl<'a> Writer<'a> {
         let mut names: Vec<_> = self.values.iter().map(|c| format!("fastbulk_{c}")).collect();
         names.extend(self.masks.iter().map(|c| format!("fastbulk_given_{c}")));
         names.extend(self.generated.iter().map(|c| format!("fastbulk_generated_{c}")));
-        names.push("fastbulk_row".to_owned());
+        if self.numbers {
+            names.push("fastbulk_row".to_owned());
+        }
         names.join(", ")
     }
 
     /// The rows. The first part of the union has none: it gives the key its column's collation.
-    fn select(&self) -> Result<String> {
-        let (mut like, mut expressions) = (String::new(), String::new());
-        let (mut arrays, mut names) = (String::new(), String::new());
-        for &column in &self.values {
+    fn select(&mut self) -> Result<String> {
+        let (mut like, mut expressions) = (Vec::new(), Vec::new());
+        let (mut arrays, mut names) = (Vec::new(), Vec::new());
+        let rows = self.sent();
+        for column in self.values.clone() {
             let series = &self.slice.columns[column];
             let main = self.plan.column(column);
-            if main.role == Role::Key {
-                let _ = write!(like, "{}, ", main.sql_name);
-            } else {
-                like.push_str("NULL, ");
-            }
-            let _ = write!(expressions, "{}, ", self.typed(column, series));
-            let _ = write!(names, "c{column}, ");
-            arrays.push_str("E'");
-            write_array(series, self.rows.iter().copied(), &mut arrays)
-                .map_err(|row| (row, column))?;
-            let _ = write!(arrays, "'::{}[], ", element_type(series));
+            like.push(if main.role == Role::Key { main.sql_name.as_str() } else { "NULL" });
+            expressions.push(self.typed(column, series));
+            names.push(format!("c{column}"));
+            arrays.push(self.array(column, &rows)?);
         }
         for &column in &self.masks {
-            like.push_str("NULL, ");
-            let _ = write!(expressions, "g{column}, ");
-            let _ = write!(names, "g{column}, ");
-            arrays.push_str("E'");
-            write_given(&self.slice.columns[column], self.rows.iter().copied(), &mut arrays);
-            arrays.push_str("'::bool[], ");
+            like.push("NULL");
+            expressions.push(format!("g{column}"));
+            names.push(format!("g{column}"));
+            let mut array = "E'".to_owned();
+            write_given(&self.slice.columns[column], rows.iter().copied(), &mut array);
+            arrays.push(array + "'::bool[]");
         }
         for &column in &self.generated {
-            like.push_str("NULL, ");
+            like.push("NULL");
             let target = self.targets[column].as_ref();
-            let default = target.and_then(|target| target.default.as_deref());
-            let _ = write!(expressions, "{}, ", default.unwrap_or("NULL"));
+            let default = target.and_then(|target| target.default.clone());
+            expressions.push(default.unwrap_or_else(|| "NULL".to_owned()));
         }
-        arrays.push_str("'{");
-        for (position, row) in self.rows.iter().enumerate() {
-            let _ = write!(arrays, "{}{row}", if position > 0 { "," } else { "" });
+        if self.numbers {
+            like.push("NULL");
+            expressions.push("n".to_owned());
+            names.push("n".to_owned());
+            let numbers: Vec<_> = rows.iter().map(usize::to_string).collect();
+            arrays.push(format!("'{{{}}}'::int4[]", numbers.join(",")));
         }
-        arrays.push_str("}'::int4[]");
         Ok(format!(
-            "SELECT {like}NULL FROM {} WHERE false UNION ALL \
-             SELECT {expressions}n FROM unnest({arrays}) AS given ({names}n)",
-            self.plan.sql_table
+            "SELECT {} FROM {} WHERE false UNION ALL SELECT {} FROM unnest({}) AS given ({})",
+            like.join(", "),
+            self.plan.sql_table,
+            expressions.join(", "),
+            arrays.join(", "),
+            names.join(", "),
         ))
+    }
+
+    /// The rows in the order in which they are sent: generated values are made in that of the
+    /// input.
+    fn sent(&self) -> Vec<usize> {
+        let mut rows = self.rows.to_vec();
+        if !self.generated.is_empty() {
+            rows.sort_unstable();
+        }
+        rows
+    }
+
+    /// The values of a column: a parameter, or a literal.
+    fn array(&mut self, column: usize, rows: &[usize]) -> Result<String> {
+        let series = &self.slice.columns[column];
+        let type_ = element_type(series);
+        if self.binary
+            && let Some(array) = binary_array(series, type_, rows)
+        {
+            self.arrays.push(array);
+            return Ok(format!("${}::{type_}[]", self.arrays.len()));
+        }
+        let mut array = "E'".to_owned();
+        write_array(series, rows.iter().copied(), &mut array).map_err(|row| (row, column))?;
+        let _ = write!(array, "'::{type_}[]");
+        Ok(array)
     }
 
     /// A value of an array in the type with which it stands in statements.

@@ -1,11 +1,13 @@
 //! PostgreSQL: bytes for COPY and texts for `unnest`, carried by the session's own driver or by a
 //! connection of our own.
 //!
-//! `encode` writes binary fields, `text` the elements of array literals, `sql` the statements;
-//! `writer` is what Python calls for them, and `keyed` for rows that are found by their keys. A connection is opened by `connect` with `settings` and
-//! `tls`; `answer` and `error` are what it gives.
+//! `encode` writes binary fields, `array` arrays of them, `text` the elements of array literals,
+//! `sql` the statements; `writer` is what Python calls for them, and `keyed` for rows that are
+//! found by their keys. A connection is opened by `connect` with `settings` and `tls`; `answer` and
+//! `error` are what it gives.
 
 mod answer;
+mod array;
 pub mod connect;
 mod encode;
 pub mod error;

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import random
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Boolean,
     Column,
     Computed,
+    Date,
+    DateTime,
+    Double,
     ForeignKey,
     Identity,
     Integer,
+    LargeBinary,
     Numeric,
+    SmallInteger,
     String,
+    Time,
+    Uuid,
     create_engine,
+    delete,
     exc,
     func,
     select,
     text,
+    update,
 )
-from sqlalchemy.dialects.postgresql import CITEXT
+from sqlalchemy.dialects.postgresql import ARRAY, CITEXT, INET, JSONB
 from sqlalchemy.orm import Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -266,6 +280,19 @@ def test_a_trigger_that_drops_rows(session: Session, count: int) -> None:
     assert len(stored(session, Thing.id)) == count
 
 
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_trigger_that_drops_rows_of_which_nothing_is_returned(
+    session: Session, count: int
+) -> None:
+    Thing = thing()
+    create(session, Thing, [{"id": 1, "email": "e1"}])
+    trigger(session, "IF NEW.size = 2 THEN RETURN NULL; END IF; RETURN NEW", "INSERT")
+    result = fastbulk.upsert(session, Thing, [{"id": i, "size": i} for i in shuffled(count)])
+    expected = {1: "updated", 2: "unchanged"}
+    assert result.actions == [expected.get(i, "inserted") for i in shuffled(count)]
+    assert sorted(stored(session, Thing.id)) == [i for i in range(1, count + 1) if i != 2]
+
+
 def trigger(session: Session, body: str, event: str) -> None:
     execute(
         session,
@@ -393,6 +420,72 @@ def test_a_key_that_is_none_among_more_rows_than_one_statement_takes(
     error = error_of(lambda: fastbulk.upsert(session, Thing, rows))
     assert isinstance(error, exc.DataError)
     assert place(error) == (11, "id", "none")
+
+
+@pytest.mark.parametrize("key", ["id", "email"])
+def test_many_rows_whose_order_is_known_need_one_pass(session: Session, key: str) -> None:
+    """New keys are made in the order of the input all the same."""
+    Thing = thing()
+    create(session, Thing, [{"id": i, "email": f"e{i}"} for i in range(1, 66)])
+    session.execute(text("SELECT setval(pg_get_serial_sequence('thing', 'id'), 65)"))
+    rows = [{key: i if key == "id" else f"e{i}", "size": -i} for i in shuffled(130)]
+    seen = statements(session)
+    result = fastbulk.upsert(session, Thing, rows, key=key, returning=[Thing.id, Thing.size])
+    assert [sql.split()[0] for sql in seen] == ["SELECT", "INSERT", "RELEASE"]
+    assert result.actions == ["updated" if i < 66 else "inserted" for i in shuffled(130)]
+    ids = shuffled(130)
+    if key == "email":  # a row that is there takes a new key, too, and drops it
+        ids = [i if i < 66 else 66 + row for row, i in enumerate(shuffled(130))]
+    assert result.all() == [(id_, -i) for id_, i in zip(ids, shuffled(130), strict=True)]
+    seen.clear()
+    fastbulk.update(session, Thing, [{"id": i, "size": i} for i in ids])
+    assert [sql.split()[0] for sql in seen] == ["SELECT", "UPDATE", "RELEASE"]
+    assert sorted(stored(session, Thing.size)) == sorted(ids)
+
+
+#: Of each type a value of row i.
+VALUES: dict[Any, Callable[[int], Any]] = {
+    Boolean: lambda i: i % 2 == 0,
+    SmallInteger: lambda i: -i,
+    BigInteger: lambda i: 2**62 + i,
+    Double: lambda i: i / 7,
+    Numeric(12, 3): lambda i: decimal.Decimal(i) / 8,
+    String: lambda i: f"\\'\"{{}},%s$1 {i}",
+    LargeBinary: lambda i: bytes([0, 92, 39, i]),
+    Date: lambda i: dt.date(1, 1, 1) + dt.timedelta(i),
+    Time: lambda i: dt.time(23, 59, 59, i),
+    DateTime: lambda i: dt.datetime(9999, 12, 31, 23, 59, 59, 999_999 - i),
+    DateTime(timezone=True): lambda i: dt.datetime(1999, 12, 31, i % 24, tzinfo=dt.timezone.utc),
+    Uuid: lambda i: uuid.UUID(int=i << 64),
+    JSON: lambda i: {"%s": [i, None, "\\"]},
+    JSONB: lambda i: [i, "$1"],
+    ARRAY(Integer): lambda i: [i, None],
+    INET: lambda i: f"10.0.0.{i}",
+}
+
+
+def test_values_of_many_rows(session: Session) -> None:
+    """And NULLs among them."""
+    types: dict[str, Any] = {f"c{n}": Column(type_) for n, type_ in enumerate(VALUES)}
+    Thing = model(**types)
+    makers = [(f"c{n}", value) for n, value in enumerate(VALUES.values())]
+    rows = [
+        {"id": i}
+        | {name: value(i) if (i + n) % 5 else None for n, (name, value) in enumerate(makers)}
+        for i in shuffled(130)
+    ]
+    columns = [Thing.id, *(getattr(Thing, name) for name, _ in makers)]
+    query = select(*columns).order_by(Thing.id)
+    create(session, Thing, rows)
+    expected = session.execute(query).all()
+    for half in (0, 65):
+        session.execute(delete(Thing).where(Thing.id > half))
+        fastbulk.upsert(session, Thing, rows)
+        assert session.execute(query).all() == expected
+    session.execute(update(Thing).values(dict.fromkeys(name for name, _ in makers)))
+    fastbulk.update(session, Thing, rows)
+    assert session.execute(query).all() == expected
+    assert fastbulk.delete(session, Thing, [row["id"] for row in rows]).rowcount == 130
 
 
 def test_one_message_for_one_row(session: Session) -> None:

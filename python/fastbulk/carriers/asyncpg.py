@@ -27,6 +27,7 @@ class _Driver:
     """How asyncpg takes COPY data and text; SQLAlchemy's cursor has the driver's connection."""
 
     shows_every_answer = False
+    execute_arrays = None
 
     def execute(
         self,

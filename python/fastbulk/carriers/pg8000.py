@@ -19,6 +19,7 @@ class _Driver:
     """How pg8000 takes COPY data and text."""
 
     shows_every_answer = False
+    execute_arrays = None
 
     def execute(
         self,

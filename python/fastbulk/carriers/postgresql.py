@@ -41,6 +41,9 @@ COPY_BYTES = 16 << 20
 Texts: TypeAlias = tuple[str, ...]
 
 
+ExecuteArrays: TypeAlias = "Callable[[Any, str, Sequence[bytes], Texts], Answer]"
+
+
 class Driver(Protocol):
     """What differs from driver to driver."""
 
@@ -64,6 +67,12 @@ class Driver(Protocol):
         columns: str = "",
     ) -> list[Answer]:
         """The same for several statements; gives the answer of each."""
+
+    @property
+    def execute_arrays(self) -> ExecuteArrays | None:
+        """Executes statements, of which the last has arrays in the server's binary format for
+        parameters, ``$1`` and so on; None where the driver can't.
+        """
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         """Sends COPY data; gives the number of rows."""

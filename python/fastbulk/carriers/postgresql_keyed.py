@@ -35,13 +35,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from .._native import Slice
+    from .._native import PostgresSent, Slice
     from ..orm.keyed import KeyedPlan
     from .postgresql import Driver, Texts
 
 _ACTIONS = {"i": "inserted", "u": "updated", "n": "unchanged", "d": "duplicate"}
 
 _NO_UNIQUE_KEY = "42P10"
+#: An upsert's row that the same statement has made or changed.
+_TWICE = "21000"
+#: No setting has this name: to ask for it is the error of a statement that lost rows.
+_ROWS_LOST = "fastbulk.rows_lost"
 #: Unique and exclusion constraints, which one order of the rows meets and another does not.
 _IN_THIS_ORDER = {"23505", "23P01"}
 #: Foreign keys, which are checked when a statement ends.
@@ -262,7 +266,8 @@ class _Work:
         targets = {name: Target(*target) for name, *target, _ in rows}
         columns = [targets.get(column.name) for column in self.native.columns]
         is_table = bool(rows) and rows[0][-1] == "r"
-        return _Catalog(_native.PostgresKeyed(self.native, columns), is_table)
+        binary = self.driver.execute_arrays is not None
+        return _Catalog(_native.PostgresKeyed(self.native, columns, binary), is_table)
 
     @property
     def writer(self) -> _native.PostgresKeyed:
@@ -270,21 +275,43 @@ class _Work:
         return self.catalog.writer
 
     def send(
-        self, write: Callable[[list[int]], str], rows: list[int], what: str, columns: str
+        self, write: Callable[[list[int]], PostgresSent], rows: list[int], what: str, columns: str
     ) -> Answer:
         """Sends a statement of these rows."""
         shown = f"{what} {self.native.sql_table} /* FROM unnest, {len(rows)} rows */"
 
         def run(start: int, stop: int) -> Answer:
-            sql = write(rows[start:stop])
-            return statement.run(
-                self.connection,
-                shown,
-                lambda cursor: self.driver.execute(cursor, sql, self.begin(), columns=columns),
-            )
+            sql, arrays = write(rows[start:stop])
+            begin, execute_arrays = self.begin(), self.driver.execute_arrays
+
+            def work(cursor: Any) -> Answer:
+                if arrays and execute_arrays is not None:
+                    return execute_arrays(cursor, sql, arrays, begin)
+                return self.driver.execute(cursor, sql, begin, columns=columns)
+
+            return statement.run(self.connection, shown, work)
 
         self.sending = _Sending(rows, run, self.frame)
         return run(0, len(rows))
+
+    def send_few(
+        self, sql: str, rows: list[int], write: Callable[[list[int]], str], columns: str
+    ) -> Answer:
+        """Sends a statement of a few rows, which undoes itself, or does all."""
+        shown = f"INSERT INTO {self.native.sql_table} /* VALUES, {len(rows)} rows */"
+
+        def run(start: int, stop: int, end: str = "") -> Answer:
+            text = sql if stop - start == len(rows) else write(rows[start:stop])
+            return statement.run(
+                self.connection,
+                shown,
+                lambda cursor: self.driver.execute(cursor, text, self.begin(), end, columns),
+            )
+
+        self.sending = _Sending(rows, run, self.frame)
+        answer = run(0, len(rows), self.frame.end)
+        self.begun = False
+        return answer
 
     def send_each(self, rows: list[int], what: str, columns: str = "") -> list[Answer]:
         """Sends a statement per row, in the order of ``rows``."""
@@ -342,7 +369,7 @@ class _Work:
         return f"SELECT {self.native.returning}, 0::int4 FROM {self.native.sql_table}"
 
     def numbered(
-        self, write: Callable[[list[int]], str], rows: list[int], what: str
+        self, write: Callable[[list[int]], PostgresSent], rows: list[int], what: str
     ) -> dict[int, Any]:
         """Sends a statement of these rows; gives what it returned of those that it found."""
         if self.native.returning:
@@ -355,7 +382,7 @@ class _Work:
         return {row[-1]: row[:-1] for row in answer.rows}
 
     def counted(
-        self, write: Callable[[list[int]], str], rows: list[int], what: str
+        self, write: Callable[[list[int]], PostgresSent], rows: list[int], what: str
     ) -> Iterable[int]:
         """Sends a statement of these rows; gives those that it found."""
         ((_, numbers),) = self.send(write, rows, what, _COUNTED).rows
@@ -436,6 +463,8 @@ class _Update(_Work):
 
     def together(self, rows: list[int]) -> dict[int, Any]:
         """Updates all rows by one statement, as far as their keys differ."""
+        if self.update_all(rows):
+            return dict.fromkeys(rows)
         found = self.update(rows)
         if len(found) == len(rows):
             return found
@@ -451,6 +480,22 @@ class _Update(_Work):
         if self.native.returning:
             found |= self.returned_by(self.read_back(sorted(found)))
         return found
+
+    def update_all(self, rows: list[int]) -> bool:
+        """Updates the rows if all of them are there and their order is known here: what tells one
+        from the other is not needed then. If not, nothing is done.
+        """
+        if self.native.returning or self.native.has_condition:
+            return False
+        order = self.writer.in_order(self.part, rows)
+        if order is None:
+            return False
+        if self.send(partial(self.writer.update_all, self.part), order, "UPDATE", "").rowcount == (
+            len(rows)
+        ):
+            return True
+        self.again()
+        return False
 
     def update(self, rows: list[int], lock: bool = True) -> dict[int, Any]:
         write = partial(self.writer.update, self.part, lock=lock, with_returning=True)
@@ -509,7 +554,7 @@ class _Upsert(_Work):
         few = len(rows) <= SMALL and not self.plan.probe_first
         order = self.row_writer.in_order(self.part, rows) if few else None
         try:
-            return (order and self.row_by_row(order)) or self.together(rows)
+            return (order and self.few(order)) or self.together(rows)
         except (exc.IntegrityError, _KeysChangedError) as error:
             if isinstance(error, exc.IntegrityError) and (
                 order == rows or _sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}
@@ -519,6 +564,40 @@ class _Upsert(_Work):
             if done := self.row_by_row(rows):
                 return done
             raise
+
+    def few(self, rows: list[int]) -> Done | None:
+        """Upserts a few rows by one statement, or else row by row; None if the rows have to go
+        another way, and nothing is done.
+        """
+        sql = None if len(rows) < 2 else self.row_writer.few(self.part, rows, _ROWS_LOST)
+        if sql is None:
+            return self.row_by_row(rows)
+
+        def write(some: list[int]) -> str:
+            return self.row_writer.few(self.part, some, _ROWS_LOST) or ""
+
+        returning = self.native.returning
+        columns = "SELECT ''::text, ''::text"
+        if returning:
+            columns = f"SELECT false, {returning}, ''::text FROM {self.native.sql_table}"
+        try:
+            answer = self.send_few(sql, rows, write, columns)
+        except exc.DBAPIError as error:
+            is_lost = _ROWS_LOST in str(error.orig) or _sqlstate(error) == _TWICE
+            if not is_lost and not isinstance(error, exc.NotSupportedError):
+                raise
+            self.again()
+            return None
+        done = Done(actions=[_ACTIONS["d"]] * len(self.part))
+        news = answer.rows[0][0] if not returning else [row[0] for row in answer.rows]
+        for row, new in zip(rows, news, strict=True):
+            done.actions[row] = _ACTIONS["i" if new in {"i", True} else "u"]
+        if returning:
+            by_row = dict(zip(rows, answer.rows, strict=True))
+            done.numbers = sorted(rows)
+            returned = [by_row[row][1:-1] for row in done.numbers]
+            done.sent = Sent(len(rows), returned, answer.type_codes[1:-1])
+        return done
 
     def row_by_row(self, rows: list[int]) -> Done | None:
         """Upserts row by row; None if the rows have to go together, and nothing is done."""
@@ -552,9 +631,12 @@ class _Upsert(_Work):
         done = Done(actions=[_ACTIONS["d"]] * len(self.part))
         returned: dict[int, Any] = {}
         for some in filter(None, (plain, nulls)):
-            for row, letter in zip(some, self.letters(some), strict=True):
+            order, letters, answers = self.all_written(some) or (some, self.letters(some), None)
+            for row, letter in zip(order, letters, strict=True):
                 done.actions[row] = _ACTIONS[letter]
-            if self.native.returning:
+            if answers is not None:
+                returned |= zip(order, answers, strict=True)
+            elif self.native.returning:
                 returned |= self.returned_by(self.read_back(some))
         if new := sorted({*new, *uncovered}):
             answer = self.insert(new)
@@ -569,11 +651,45 @@ class _Upsert(_Work):
             done.numbers = rows
         return done
 
+    def all_written(self, rows: list[int]) -> _Written | None:
+        """Upserts rows whose order is known here, and of which each is inserted or updated: one
+        INSERT does nothing else. None if they have to go another way, and nothing is done.
+        """
+        if self.plan.probe_first or not self.catalog.is_table:
+            return None
+        order = self.writer.in_order(self.part, rows)
+        if order is None or not self.writer.changes_all(self.part, rows):
+            return None
+        returning = self.native.returning
+        columns = "SELECT ''::text"
+        if returning:
+            columns = f"SELECT false, {returning} FROM {self.native.sql_table}"
+        try:
+            answer = self.send(
+                partial(self.writer.upsert_all, self.part), order, "INSERT INTO", columns
+            )
+        except exc.DBAPIError as error:
+            if _sqlstate(error) != _TWICE:
+                raise
+            self.again()
+            return None
+        self.type_codes = answer.type_codes[1:]
+        if returning:
+            letters = "".join("i" if row[0] else "u" for row in answer.rows)
+            written = _Written(order, letters, [row[1:] for row in answer.rows])
+        else:
+            written = _Written(order, str(answer.rows[0][0] or ""), None)
+        if len(written.letters) == len(order):
+            return written
+        # A trigger has dropped some.
+        self.again()
+        return None
+
     def uncovered(self, rows: list[int]) -> set[int]:
         """The rows that are not in the partial index of the key, so that none can be there."""
         if not rows or self.writer.uncovered(self.part, rows[:1]) is None:
             return set()
-        write = lambda some: self.writer.uncovered(self.part, some) or ""  # noqa: E731
+        write = lambda some: self.writer.uncovered(self.part, some) or ("", [])  # noqa: E731
         answer = self.send(write, rows, "SELECT", "SELECT 0::int4")
         return {row for (row,) in answer.rows}
 
@@ -653,6 +769,15 @@ class _Upsert(_Work):
                 f"{sent} rows were sent and {returned} came back; "
                 "a trigger may have dropped some, so the rows can't be matched"
             )
+
+
+class _Written(NamedTuple):
+    """What an INSERT did with each row."""
+
+    rows: list[int]
+    letters: str
+    #: What it returned of each, if anything.
+    returned: list[tuple[Any, ...]] | None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ class _Driver:
     """How psycopg takes COPY data and text."""
 
     shows_every_answer = True
+
+    @property
+    def execute_arrays(self) -> postgresql.ExecuteArrays | None:
+        return _execute_arrays if has_raw_cursors() else None
 
     def execute(
         self,
@@ -65,6 +70,51 @@ class _Driver:
 
     def in_transaction(self, connection: Any) -> bool:
         return in_transaction(connection)
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array in the server's binary format."""
+
+    data: bytes
+
+
+def raw(class_: Any, cursor: Any) -> Any:
+    """A cursor on another's connection that takes parameters as the server names them."""
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+    from psycopg.rows import tuple_row
+
+    class ArrayDumper(Dumper):
+        # The statement tells the type.
+        format = Format.BINARY
+        oid = 0
+
+        def dump(self, obj: Array) -> bytes:
+            return obj.data
+
+    own = class_(cursor.connection, row_factory=tuple_row)
+    own.adapters.register_dumper(Array, ArrayDumper)
+    return own
+
+
+def has_raw_cursors() -> bool:
+    """Whether this is psycopg 3.2 or later."""
+    import psycopg
+
+    return hasattr(psycopg, "RawCursor")
+
+
+def _execute_arrays(
+    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts
+) -> Answer:
+    from psycopg import RawCursor
+
+    with raw(RawCursor, cursor) as own:
+        for text in begin:
+            own.execute(text, prepare=False)
+        own.execute(sql, list(map(Array, arrays)), prepare=False)
+        return _answer(own)
 
 
 def _answer(cursor: Any) -> Answer:

@@ -21,6 +21,7 @@ class _Driver:
     """How psycopg2 takes COPY data and text."""
 
     shows_every_answer = False
+    execute_arrays = None
 
     def execute(
         self,

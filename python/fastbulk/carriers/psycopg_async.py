@@ -32,6 +32,10 @@ class _Driver:
         text = "; ".join(filter(None, (*begin, sql, end)))
         return await_only(_execute(cursor._cursor, text))[len(begin)]
 
+    @property
+    def execute_arrays(self) -> postgresql.ExecuteArrays | None:
+        return _execute_arrays if psycopg.has_raw_cursors() else None
+
     def execute_each(
         self,
         cursor: Any,
@@ -62,6 +66,26 @@ async def _execute(cursor: Any, text: str) -> list[Answer]:
         answers.append(Answer(cursor.rowcount, rows, codes))
         there = cursor.nextset()
     return answers
+
+
+def _execute_arrays(
+    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts
+) -> Answer:
+    return await_only(_send_arrays(cursor._cursor, sql, arrays, begin))
+
+
+async def _send_arrays(
+    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts
+) -> Answer:
+    from psycopg import AsyncRawCursor
+
+    async with psycopg.raw(AsyncRawCursor, cursor) as own:
+        for text in begin:
+            await own.execute(text, prepare=False)
+        await own.execute(sql, list(map(psycopg.Array, arrays)), prepare=False)
+        codes = psycopg.type_codes(own)
+        rows = await own.fetchall() if codes else []
+        return Answer(own.rowcount, rows, codes)
 
 
 async def _copy(cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:

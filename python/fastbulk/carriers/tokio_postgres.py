@@ -287,6 +287,7 @@ class _Driver:
     """How such a connection takes COPY data and text."""
 
     shows_every_answer = True
+    execute_arrays = None
 
     def execute(
         self,
