@@ -165,11 +165,16 @@ impl<'a> Writer<'a> {
         self.numbers = false;
         let sets = self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}"));
         let sets = sets.collect::<Vec<_>>().join(", ");
-        let condition = self.expected_row()?;
-        let rows = self.locked("NO KEY UPDATE")?;
+        let mut condition = self.expected_row()?;
         let table = &self.plan.sql_table;
-        let update = format!("UPDATE {table} SET {sets} FROM fastbulk_rows WHERE {condition}");
-        let sql = format!("WITH {rows} {update}");
+        let (locked, rows) = match self.locked_by_key()? {
+            Some(locked) => {
+                condition.push_str(" AND (SELECT count(*) FROM fastbulk_locked) IS NOT NULL");
+                (locked, self.named_rows()?)
+            }
+            None => (self.locked("NO KEY UPDATE")?, "fastbulk_rows".to_owned()),
+        };
+        let sql = format!("WITH {locked} UPDATE {table} SET {sets} FROM {rows} WHERE {condition}");
         Ok((sql, self.arrays))
     }
 
@@ -924,6 +929,24 @@ impl<'a> Writer<'a> {
             table = self.plan.sql_table,
             same = same.join(" AND "),
         ))
+    }
+
+    /// Locks the rows in the order of their keys without a look at what they get, where the key is
+    /// one column whose values are its own: that is a join less.
+    fn locked_by_key(&mut self) -> Result<Option<String>> {
+        let keys: Vec<_> = self.plan.key().collect();
+        let ([(column, key)], rows) = (keys.as_slice(), self.sent()) else { return Ok(None) };
+        let Some(target) = self.targets[*column].as_ref() else { return Ok(None) };
+        let array = self.array(*column, &rows)?;
+        let collate = if target.is_bytewise { " COLLATE \"C\"" } else { "" };
+        Ok(Some(format!(
+            "fastbulk_locked AS MATERIALIZED (SELECT FROM {table} AS there \
+             WHERE there.{key} = ANY ({array}::{own_type}[]) \
+             ORDER BY there.{key}{collate} FOR NO KEY UPDATE)",
+            table = self.plan.sql_table,
+            key = key.sql_name,
+            own_type = target.own_type,
+        )))
     }
 
     fn row_columns(&self) -> String {
