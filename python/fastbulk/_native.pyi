@@ -285,6 +285,7 @@ class MysqlKeyed:
         alias: bool,
         echo: int | None = None,
         counts: bool = False,
+        guarded: bool = False,
     ) -> str | None: ...
 
 def mysql_example_sql(plan: Plan) -> str: ...

@@ -36,13 +36,20 @@ if TYPE_CHECKING:
     from .targets import Held
 
 #: Rows that may be read again.
-_Rows: TypeAlias = "list[Any] | Columns"
+Rows: TypeAlias = "list[Any] | Columns"
 
 #: How many rows an error lists.
 _LISTED = 10
 
 #: What is certainly the value of a key, and no row that has it.
 _BARE = {int, str}
+
+
+def held_rows(rows: Iterable[Any]) -> Rows:
+    """All rows: a call reads them again, and may be tried again."""
+    if isinstance(rows, Columns):
+        return rows.held()
+    return rows if isinstance(rows, list) else list(rows)
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class KeyedCall:
         check_entities(request, held)
         return cls(held, mapper, request, execution_options, carrier, road, plans)
 
-    def run(self, rows: Iterable[Any], report: Report | None) -> Result:
+    def run(self, rows: Rows, report: Report | None) -> Result:
         """Sends the rows and gives what came back.
 
         Raises
@@ -101,7 +108,7 @@ class KeyedCall:
             A value is wrong, or the database refused a row.
         """
         begin = time.perf_counter()
-        rows = self._held(rows)
+        rows = self._mappings(rows)
         notes: dict[str, str] = {}
         sent = self._send_all(rows, notes, report)
         middle = time.perf_counter()
@@ -124,7 +131,7 @@ class KeyedCall:
         """
         self._send_all(rows, {}, None)
 
-    def _send_all(self, rows: _Rows, notes: dict[str, str], report: Report | None) -> list[_Sent]:
+    def _send_all(self, rows: Rows, notes: dict[str, str], report: Report | None) -> list[_Sent]:
         sent: list[_Sent] = []
         with self._all_or_nothing(rows, report):
             for plan in self.plans:
@@ -133,17 +140,15 @@ class KeyedCall:
                 report(len(rows), None)
         return sent
 
-    def _held(self, rows: Iterable[Any]) -> _Rows:
-        """The rows, which may be read again; bare keys as dicts, which native code reads itself."""
-        if isinstance(rows, Columns):
-            return rows.held()
-        held = rows if isinstance(rows, list) else list(rows)
-        if self.request.verb != "delete" or len(self.mapper.primary_key) > 1:
-            return held
+    def _mappings(self, rows: Rows) -> Rows:
+        """The rows with bare keys as dicts, which native code reads itself."""
+        is_bare = self.request.verb == "delete" and len(self.mapper.primary_key) == 1
+        if not is_bare or isinstance(rows, Columns):
+            return rows
         (name,) = primary_key_of(self.mapper)
-        return [{name: row} if type(row) in _BARE else row for row in held]
+        return [{name: row} if type(row) in _BARE else row for row in rows]
 
-    def _all_or_nothing(self, rows: _Rows, report: Report | None) -> AbstractContextManager[None]:
+    def _all_or_nothing(self, rows: Rows, report: Report | None) -> AbstractContextManager[None]:
         undoes_itself = len(rows) < 2 or getattr(self.carrier, "UNDOES_ITSELF", False)
         if undoes_itself and len(self.plans) == 1 and report is None:
             return nullcontext()
@@ -151,7 +156,7 @@ class KeyedCall:
         return undone
 
     def _send(
-        self, plan: KeyedPlan, rows: _Rows, before: list[_Sent], notes: dict[str, str]
+        self, plan: KeyedPlan, rows: Rows, before: list[_Sent], notes: dict[str, str]
     ) -> Iterator[_Sent]:
         """Sends the rows to one of the tables, without those that the last one did not have."""
         try:
@@ -172,7 +177,7 @@ class KeyedCall:
             raise _stale(plan, outcome)
         yield _Sent(outcome, frozenset(plan.changed_by(part)), source.seconds)
 
-    def _source(self, plan: KeyedPlan, rows: _Rows) -> Source:
+    def _source(self, plan: KeyedPlan, rows: Rows) -> Source:
         connection = self.held.connection
         context = DefaultContext(connection)
         context.isinsert = self.request.verb == "upsert"
@@ -213,7 +218,7 @@ class KeyedCall:
             f"{self.request.verb} finds each row by its key, which takes a value of {column.key!r}"
         )
 
-    def _result(self, rows: _Rows, sent: list[_Sent]) -> Result:
+    def _result(self, rows: Rows, sent: list[_Sent]) -> Result:
         outcomes = [each.outcome for each in sent]
         several = len(self.plans) > 1 and self.request.returning
         result = self._read_back(rows) if several else self._rows(outcomes)
@@ -238,7 +243,7 @@ class KeyedCall:
         options = {"populate_existing": True, **self.execution_options}
         return Result.of_entities(dialect, session, returning, outcomes, options)
 
-    def _read_back(self, rows: _Rows) -> Result:
+    def _read_back(self, rows: Rows) -> Result:
         """What is to be returned of rows in several tables, by a query for each row."""
         target = self.held.session or self.held.connection
         options = {"populate_existing": True, **self.execution_options}
@@ -254,7 +259,7 @@ class KeyedCall:
         dialect = self.held.connection.dialect
         return Result.of(found[0].merge(*found[1:]), dialect, types)
 
-    def _synchronize(self, rows: _Rows, sent: list[_Sent]) -> None:
+    def _synchronize(self, rows: Rows, sent: list[_Sent]) -> None:
         session = self.held.session
         if session is None or not sent or not session.identity_map:
             return
@@ -274,7 +279,7 @@ class KeyedCall:
             keys = [key for row, (key, _) in enumerate(self._by_key(rows)) if row not in left]
             synchronize.delete(session, self.mapper, keys, self.held.connection)
 
-    def _by_key(self, rows: _Rows) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    def _by_key(self, rows: Rows) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """The rows with their primary keys."""
         names = primary_key_of(self.mapper)
         adapt = self.plans[0].adapt_whole

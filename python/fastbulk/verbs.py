@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import exc
@@ -10,11 +11,12 @@ from sqlalchemy.engine import Engine
 
 from .call import Call, why_not_own
 from .columns import are_columns, length_of, read
-from .keyed import KeyedCall
+from .keyed import KeyedCall, held_rows
 from .orm.keyed import KeyedRequest, names_of, unique_key
 from .orm.mapping import Request, mapper_of, table_of, tables_of
 from .orm.returning import as_list
 from .progress import reporting
+from .retry import until_done
 from .targets import hold
 
 if TYPE_CHECKING:
@@ -147,7 +149,9 @@ def update(
     Parameters
     ----------
     target
-        As for :func:`insert`.
+        As for :func:`insert`. A call on an Engine that the server ends for a deadlock is done
+        again, up to ten times; on another target it raises, and on MySQL and MariaDB the whole
+        transaction is gone then, as the error says.
     model
         A mapped class.
     rows
@@ -215,7 +219,7 @@ def upsert(
     Parameters
     ----------
     target
-        As for :func:`insert`.
+        As for :func:`update`.
     model
         A class that is mapped to one table.
     rows
@@ -292,7 +296,7 @@ def delete(
     Parameters
     ----------
     target
-        As for :func:`insert`.
+        As for :func:`update`.
     model
         A mapped class. Rows of joined inheritance are deleted from all its tables.
     keys
@@ -336,10 +340,18 @@ def _keyed(
     progress: Report | bool | None,
 ) -> Result:
     _check_rows(rows)
-    with hold(target, mapper, _no_own_connection, verb=request.verb) as held:
-        call = KeyedCall.prepare(held, mapper, request, execution_options or {})
-        with reporting(progress, length_of(rows), table_of(mapper).name) as report:
-            return call.run(_read(rows), report)
+    total = length_of(rows)
+    again = held_rows(_read(rows))
+
+    def run(report: Report | None) -> Result:
+        with hold(target, mapper, _no_own_connection, verb=request.verb) as held:
+            call = KeyedCall.prepare(held, mapper, request, execution_options or {})
+            return call.run(again, report)
+
+    with reporting(progress, total, table_of(mapper).name) as report:
+        if isinstance(target, Engine):
+            return until_done(partial(run, report))
+        return run(report)
 
 
 def _no_own_connection(engine: Engine) -> str:

@@ -157,8 +157,10 @@ impl MysqlKeyed {
     ///
     /// With `echo`, a number below 2 to the 15th, `LAST_INSERT_ID()` tells which of the rows those
     /// were, of at most 48: above 48 bits it is that number, and there is a bit for each; or with
-    /// `counts` their number, which after each row is another.
-    #[pyo3(signature = (slice, rows, *, alias, echo=None, counts=false))]
+    /// `counts` their number, which after each row is another. With `guarded` a row that is there
+    /// with another key is an error: a number is out of range.
+    #[pyo3(signature = (slice, rows, *, alias, echo=None, counts=false, guarded=false))]
+    #[allow(clippy::too_many_arguments)]
     fn on_duplicate_key(
         &self,
         py: Python<'_>,
@@ -167,9 +169,11 @@ impl MysqlKeyed {
         alias: bool,
         echo: Option<u64>,
         counts: bool,
+        guarded: bool,
     ) -> Result<Option<String>> {
         let (plan, style) = (self.plan.get(), self.style());
-        let clause = OnDuplicateKey { plan, slice, rows: &rows, alias, echo, counts, style };
+        let rows = &rows;
+        let clause = OnDuplicateKey { plan, slice, rows, alias, echo, counts, guarded, style };
         clause.write().map_err(|refusal| refuse(py, plan, slice, refusal, 0))
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::keyed::{Overflow, fill, set_by, too_large};
 use super::sql::{Cells, Refusal, Size, missing};
 use super::text::Style;
-use crate::plan::{Absent, Expression, Piece, Plan, Role};
+use crate::plan::{Absent, Column, Expression, Piece, Plan, Role};
 use crate::slice::Slice;
 
 /// What the new rows are called in ON DUPLICATE KEY UPDATE, where they have a name.
@@ -109,8 +109,13 @@ pub struct OnDuplicateKey<'a> {
     /// there: a bit for each, or how many they are.
     pub echo: Option<u64>,
     pub counts: bool,
+    /// A row that is there with another key is an error: it clashes with another unique key.
+    pub guarded: bool,
     pub style: Style<'a>,
 }
+
+/// One more is out of range, which is an error in every mode of the server.
+const LARGEST: u64 = u64::MAX;
 
 /// As many rows can be told.
 const ECHO_BITS: u32 = 48;
@@ -141,8 +146,13 @@ impl OnDuplicateKey<'_> {
         if plan.assignments.len() > 1 {
             return Ok(None);
         }
+        let value = first.clone();
         if let Some(echo) = self.echo {
-            *first = format!("IF(LAST_INSERT_ID({}), {first}, {first})", self.told(echo)?);
+            *first = format!("IF(LAST_INSERT_ID({}), {value}, {value})", self.told(echo)?);
+        }
+        if self.guarded {
+            // Not with AND: MariaDB works out the constants in it before there are any rows.
+            *first = format!("IF({LARGEST} + (NOT ({})), {first}, {value})", self.same_key());
         }
         let table = &plan.sql_table;
         let mut sql = if self.alias { format!(" AS {NEW}") } else { String::new() };
@@ -156,6 +166,15 @@ impl OnDuplicateKey<'_> {
     fn given(&self, column: usize) -> String {
         let name = &self.plan.column(column).sql_name;
         if self.alias { format!("{NEW}.{name}") } else { format!("VALUES({name})") }
+    }
+
+    /// Whether the row that is there is the one that the call means.
+    fn same_key(&self) -> String {
+        let table = &self.plan.sql_table;
+        let equal = |(position, column): (usize, &Column)| {
+            format!("{table}.{} <=> {}", column.sql_name, self.given(position))
+        };
+        self.plan.key().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
     fn expression(&self, expression: &Expression) -> String {

@@ -66,6 +66,23 @@ def test_a_strangers_row_is_not_touched(session: Session, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
+def test_rows_may_give_keys_that_strangers_have(session: Session, count: int) -> None:
+    """What is there keeps its own primary key, so nothing clashes."""
+    Person = person()
+    there = range(0, count, 2)
+    create(session, Person, [{"id": i + 1, "email": f"e{i}", "phone": f"p{i}"} for i in there])
+    rows = [
+        {"id": count - i if i in there else 5000 + i, "email": f"e{i}", "name": f"n{i}"}
+        for i in range(count)
+    ]
+    result = fastbulk.upsert(session, Person, rows, key="email")
+    assert result.actions == ["updated" if i in there else "inserted" for i in range(count)]
+    assert stored(session, Person.id, Person.email, Person.name) == sorted(
+        (i + 1 if i in there else 5000 + i, f"e{i}", f"n{i}") for i in range(count)
+    )
+
+
+@pytest.mark.parametrize("count", COUNTS)
 def test_keys_are_what_the_collation_says(session: Session, count: int) -> None:
     Thing = model(key=Column(String(50), primary_key=True), size=Column(Integer))
     create(session, Thing, [{"key": "É", "size": 0}])

@@ -118,6 +118,8 @@ class Catalog:
     columns: dict[str, ColumnType] = field(default_factory=dict)
     #: Index name -> its whole columns; None for one of expressions or beginnings of columns.
     unique: dict[str, frozenset[str] | None] = field(default_factory=dict)
+    #: The storage engine.
+    engine: str | None = None
 
     @classmethod
     def read(cls, connection: Connection, sql_table: str) -> Catalog:
@@ -145,7 +147,8 @@ class Catalog:
             whole = "".join(part[0] for part in found) == parts
             names = frozenset(_unquoted(part[1], part[2]) for part in found)
             unique[primary or _unquoted(one, other)] = names if whole else None
-        return cls(columns, unique)
+        engine = re.search(r"^\).*?\bENGINE=(\w+)", shown, re.M)
+        return cls(columns, unique, engine and engine[1])
 
     def index(self, names: frozenset[str]) -> str | None:
         """The name of the unique index of these columns."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 from .. import _native
-from . import mysql, mysql_keys
+from . import mysql, mysql_errors, mysql_keys
 from .mysql_pass import Outcome, Pass
 from .sent import Sent
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: LAST_INSERT_ID() has a bit for each row, and above them a number of the statement.
 _ECHO_BITS = 48
 _ECHOED = 48
+#: The error of a row that is there with another key than the given one.
+_OUT_OF_RANGE = 1690
 #: Each is another one than the last ones, whoever's they were.
 _echoes = itertools.count(secrets.randbelow(2**15))
 
@@ -36,7 +38,8 @@ def _next_echo() -> int:
 
 @dataclass(frozen=True)
 class Upsert:
-    """Rows that are there are locked and updated, the others inserted.
+    """Rows that are there are updated, the others inserted: by one statement, which locks rows in
+    the order of their keys; or after a look that locks those that are there.
 
     A row that another transaction inserts in between is found again and updated, too. One that
     clashes with another unique key than the call's is refused, and no stranger's row is touched.
@@ -95,13 +98,8 @@ class Upsert:
 
     def _chunk(self, rows: list[int], actions: list[str]) -> None:
         if self._has_clause(rows):
-            makes = self.work.generated is not None and not self._gives_generated
-            if self.work.connection.dialect.insert_returning:
-                self._by_counts(rows, actions)
-            elif makes and not self.way.alone:
-                self._by_new_keys(rows, actions)
-            else:
-                self._by_echo(rows, actions)
+            rows = self._by_clause(rows, actions)
+        if not rows:
             return
         found = self._found(rows)
         self._update(found, actions)
@@ -111,12 +109,34 @@ class Upsert:
 
     # One statement for rows that are there and rows that are not
 
+    def _by_clause(self, rows: list[int], actions: list[str]) -> list[int]:
+        """Upserts the rows; gives those of the statement that met a row with another key, which
+        is undone, and all after it.
+        """
+        makes = self.work.generated is not None and not self._gives_generated
+        if self.work.connection.dialect.insert_returning:
+            sent = self._by_counts(rows, actions)
+        elif makes and not self.way.alone:
+            sent = self._by_new_keys(rows, actions)
+        else:
+            sent = self._by_echo(rows, actions)
+        done = 0
+        try:
+            for count in sent:
+                done += count
+        except exc.DBAPIError as error:
+            code = mysql_errors.code_of(error, self.work.connection)
+            if self._only_key or code != _OUT_OF_RANGE:
+                raise
+        return rows[done:]
+
     def _has_clause(self, rows: list[int]) -> bool:
         """Whether one statement means the same."""
         native = self.way.plan.native
         if native.has_condition or native.only_changed or self.way.plan.probe_first:
             return False
-        if not self._only_key:
+        # Elsewhere a statement that is refused is not undone.
+        if not self._only_key and self.work.catalog.engine != "InnoDB":
             return False
         shapes = self.way.writer.shapes(self.work.part, rows)
         return len(shapes) == 1 and self._clause(rows[:1]) is not None
@@ -127,10 +147,15 @@ class Upsert:
         dialect: Any = self.work.connection.dialect
         alias = bool(dialect._requires_alias_for_on_duplicate_key)
         return self.way.writer.on_duplicate_key(
-            self.work.part, rows, alias=alias, echo=echo, counts=counts
+            self.work.part,
+            rows,
+            alias=alias,
+            echo=echo,
+            counts=counts,
+            guarded=not self._only_key,
         )
 
-    def _by_counts(self, rows: list[int], actions: list[str]) -> None:
+    def _by_counts(self, rows: list[int], actions: list[str]) -> Iterator[int]:
         """The statement tells after each row how many of them were there."""
         while rows:
             echo = _next_echo()
@@ -145,6 +170,7 @@ class Upsert:
                 actions[row] = "updated" if count > before else "inserted"
                 before = count
             rows = rows[stop:]
+            yield stop
 
     def _check(self, sent: int, found: int) -> None:
         if sent != found:
@@ -153,7 +179,7 @@ class Upsert:
                 "a trigger may have changed some, so the rows can't be matched"
             )
 
-    def _by_echo(self, rows: list[int], actions: list[str]) -> None:
+    def _by_echo(self, rows: list[int], actions: list[str]) -> Iterator[int]:
         """The statement tells which rows were there, by LAST_INSERT_ID()."""
         while rows:
             echo = _next_echo()
@@ -164,6 +190,7 @@ class Upsert:
             bits = told % 2**_ECHO_BITS if self._is_echo(told, echo, some) else 0
             for number, row in enumerate(some):
                 actions[row] = "updated" if bits >> number & 1 else "inserted"
+            yield count
 
     def _is_echo(self, told: int, echo: int, rows: list[int]) -> bool:
         """Whether it is not the generated column's value in one of the rows."""
@@ -174,7 +201,7 @@ class Upsert:
             return True
         return bool(self._last_key() == told)
 
-    def _by_new_keys(self, rows: list[int], actions: list[str]) -> None:
+    def _by_new_keys(self, rows: list[int], actions: list[str]) -> Iterator[int]:
         """Rows with the keys that the server made for the statement are new."""
         self._last_key(0)
         tail = self._clause(rows[:1])
@@ -182,6 +209,7 @@ class Upsert:
             new = self._made(some, reply.last_key or 0)
             for row in some:
                 actions[row] = "inserted" if row in new else "updated"
+            yield len(some)
 
     def _made(self, rows: list[int], first: int) -> set[int]:
         """Those of the rows whose keys the last statement made: it was the first to have the keys
