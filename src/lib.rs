@@ -18,6 +18,7 @@ mod error;
 mod export;
 mod gate;
 mod input;
+mod iso;
 mod kind;
 mod mysql;
 mod output;
@@ -50,6 +51,8 @@ mod _native {
     use crate::output::Outcome;
     #[pymodule_export]
     use crate::plan::{Column, Plan};
+    #[pymodule_export]
+    use crate::postgres::answer::PostgresRows;
     #[pymodule_export]
     use crate::postgres::connect::PostgresConnection;
     #[pymodule_export]

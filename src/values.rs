@@ -452,6 +452,18 @@ impl SeriesBuilder {
         self.mark_valid(1);
     }
 
+    /// Integers, of which none is NULL.
+    pub fn push_ints(&mut self, ints: impl Iterator<Item = i64>) {
+        if let Storage::Int(values) = &mut self.storage {
+            let before = values.len();
+            values.extend(ints);
+            let count = values.len() - before;
+            self.mark_valid(count);
+        } else {
+            ints.for_each(|int| self.push(Cell::Int(int)));
+        }
+    }
+
     /// A Python object, in a column of such.
     pub fn push_object(&mut self, object: Option<Py<PyAny>>) {
         if let Storage::Object(values) = &mut self.storage {

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import types
 
 from . import _native
-from .orm.kinds import returned_kind
+from .carriers.sent import Keyed
+from .orm.kinds import returned_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy.engine import Dialect
     from sqlalchemy.types import TypeEngine
+
+    from .orm.kinds import ReturnedForm
 
 
 class Fetched:
@@ -50,36 +53,37 @@ class Returned:
         ValueError
             A value has no type of Arrow's.
         """
-        kinds = [returned_kind(type_, self.dialect) for type_ in self.types]
-        scales = [getattr(type_, "scale", None) or 0 for type_ in self.types]
+        forms = [returned_form(type_, self.dialect) for type_ in self.types]
         columns = [
-            _native.ReturnedColumn(name, kind, scale)
-            for name, (kind, _), scale in zip(self.names, kinds, scales, strict=True)
+            _native.ReturnedColumn(name, form.kind, getattr(type_, "scale", None) or 0)
+            for name, form, type_ in zip(self.names, forms, self.types, strict=True)
         ]
-        raw = [raw for _, raw in kinds]
         for outcome in self.outcomes:
-            self._add(outcome, columns, raw)
+            self._add(outcome, columns, forms)
         return _native.returned_table(columns)
 
     def _add(
-        self, outcome: Any, columns: list[_native.ReturnedColumn], raw: Sequence[bool]
+        self, outcome: Any, columns: list[_native.ReturnedColumn], forms: Sequence[ReturnedForm]
     ) -> None:
-        """``raw`` says whether the database's own values are those of the column."""
         codes = outcome.type_codes or repeat(None)
         processors = [
-            None if kept else type_._cached_result_processor(self.dialect, code)
-            for type_, code, kept in zip(self.types, codes, raw, strict=False)
+            None if form.raw else type_._cached_result_processor(self.dialect, code)
+            for type_, code, form in zip(self.types, codes, forms, strict=False)
         ]
-        if isinstance(outcome, _native.Outcome):
-            for position, column in enumerate(columns):
-                if processors[position] is None:
-                    column.add_outcome(outcome, position)
-            if any(processors):
-                self._add_rows(outcome.rows(processors), columns, processors)
-        elif isinstance(getattr(outcome, "keys", None), bytes):
-            columns[0].add_keys(outcome.keys)
-        else:
-            self._add_rows(outcome.rows(processors), columns, repeat(True))
+        if isinstance(outcome, Keyed) and processors == [None]:
+            _add_keys(outcome.keys, columns[0])
+            return
+        native = _native_columns(outcome)
+        wanted = [
+            native is None
+            or not (form.native or (processor is None and native is outcome))
+            or not column.add_outcome(native, position)
+            for position, (column, form, processor) in enumerate(
+                zip(columns, forms, processors, strict=True)
+            )
+        ]
+        if any(wanted):
+            self._add_rows(outcome.rows(processors), columns, wanted)
 
     def _add_rows(
         self, rows: Sequence[Any], columns: list[_native.ReturnedColumn], wanted: Iterable[Any]
@@ -90,3 +94,19 @@ class Returned:
                 if isinstance(self.types[position], types.JSON):
                     values = [None if value is None else json.dumps(value) for value in values]
                 column.add_values(values)
+
+
+def _native_columns(outcome: Any) -> _native.Outcome | None:
+    """The outcome's rows as columns that native code has, if so."""
+    if isinstance(outcome, _native.Outcome):
+        return outcome
+    columns: _native.Outcome | None = getattr(getattr(outcome, "returned", None), "outcome", None)
+    return columns
+
+
+def _add_keys(keys: bytes | Sequence[range], column: _native.ReturnedColumn) -> None:
+    if isinstance(keys, bytes):
+        column.add_keys(keys)
+        return
+    for run in keys:
+        column.add_run(run.start, run.step, len(run))

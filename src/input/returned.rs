@@ -13,6 +13,7 @@ use pyo3_arrow::error::PyArrowResult;
 use super::value::push_returned;
 use crate::error::Result;
 use crate::export;
+use crate::iso;
 use crate::kind::Kind;
 use crate::output::Outcome;
 use crate::values::{Cell, SeriesBuilder};
@@ -35,10 +36,14 @@ impl ReturnedColumn {
         Ok(Self { name, kind, scale, builder: Mutex::new(SeriesBuilder::new(kind, 0)) })
     }
 
-    /// The column at that position of an outcome, in the order of the input.
-    fn add_outcome(&self, outcome: &Outcome, position: usize) {
+    /// The column at that position of an outcome, in the order of the input; false where only
+    /// Python code knows what its values mean.
+    fn add_outcome(&self, outcome: &Outcome, position: usize) -> bool {
+        let Some(series) = outcome.columns.get(position) else { return outcome.rows == 0 };
+        if (0..outcome.rows).any(|row| as_kind(self.kind, series.get(row)).is_none()) {
+            return false;
+        }
         let mut builder = self.lock();
-        let Some(series) = outcome.columns.get(position) else { return };
         let mut order: Vec<usize> = (0..outcome.rows).collect();
         if !outcome.positions.is_empty() {
             for (row, &place) in outcome.positions.iter().enumerate() {
@@ -46,17 +51,21 @@ impl ReturnedColumn {
             }
         }
         for row in order {
-            builder.push(as_kind(self.kind, series.get(row)));
+            builder.push(as_kind(self.kind, series.get(row)).unwrap_or(Cell::Null));
         }
+        true
     }
 
     /// Keys as `int8send` makes them.
     fn add_keys(&self, keys: &[u8]) {
-        let mut builder = self.lock();
         let (keys, _) = keys.as_chunks();
-        for &key in keys {
-            builder.push(Cell::Int(i64::from_be_bytes(key)));
-        }
+        self.lock().push_ints(keys.iter().map(|&key| i64::from_be_bytes(key)));
+    }
+
+    /// So many keys, each `step` after the one before.
+    fn add_run(&self, first: i64, step: i64, count: usize) {
+        let keys = std::iter::successors(Some(first), |key| key.checked_add(step));
+        self.lock().push_ints(keys.take(count));
     }
 
     /// Python objects.
@@ -81,12 +90,31 @@ impl ReturnedColumn {
     }
 }
 
-/// Databases without a type of booleans, or of whole floats, give integers.
-fn as_kind(kind: Kind, cell: Cell<'_>) -> Cell<'_> {
+/// What the database's value is as one of the column's kind: databases without a type of booleans,
+/// or of whole floats, give integers, and texts stand for what has no other form there.
+fn as_kind(kind: Kind, cell: Cell<'_>) -> Option<Cell<'_>> {
     match (kind, cell) {
-        (Kind::Float, Cell::Int(value)) => Cell::Float(value as f64),
-        (_, cell) => cell,
+        (_, Cell::Null) | (Kind::Json, Cell::Text("null") | Cell::Json("null")) => Some(Cell::Null),
+        (Kind::Bool, Cell::Int(0 | 1)) | (Kind::Int, Cell::Bool(_)) | (Kind::Dynamic, _) => {
+            Some(cell)
+        }
+        (Kind::Float, Cell::Int(value)) => Some(Cell::Float(value as f64)),
+        (Kind::Float, Cell::Decimal(text)) => text.parse().ok().map(Cell::Float),
+        (Kind::Date, Cell::Text(text)) => iso::date(text).map(Cell::Date),
+        (Kind::Time, Cell::Text(text)) => iso::time(text).map(Cell::Time),
+        (Kind::Timestamp, Cell::Text(text)) => iso::timestamp(text).map(Cell::Timestamp),
+        (Kind::Instant, Cell::Text(text)) => iso::instant(text).map(Cell::Instant),
+        (Kind::Uuid, Cell::Text(text)) => uuid(text).map(Cell::Uuid),
+        (Kind::Json, Cell::Text(text)) => Some(Cell::Json(text)),
+        (kind, cell) => (cell.kind() == kind).then_some(cell),
     }
+}
+
+/// 32 digits, with or without the four hyphens.
+fn uuid(text: &str) -> Option<u128> {
+    let hex = text.replace('-', "");
+    let is_plain = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_plain { u128::from_str_radix(&hex, 16).ok() } else { None }
 }
 
 /// The columns as a table with Arrow's `PyCapsule` interface.

@@ -1,4 +1,4 @@
-//! The answers to statements that were sent as text, as Python objects.
+//! The answers to statements that were sent as text, and what becomes of their rows.
 
 use std::sync::Arc;
 
@@ -6,6 +6,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString, PyTuple};
 use tokio_postgres::types::Type;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, Statement};
+
+use super::decode;
+use crate::output::Outcome;
 
 /// Name and type of each column.
 #[derive(Clone, Default)]
@@ -15,6 +18,10 @@ impl Described {
     pub fn of(statement: &Statement) -> Self {
         let columns = statement.columns().iter();
         Self(columns.map(|c| (c.name().to_owned(), c.type_().clone())).collect())
+    }
+
+    fn types(&self) -> impl Iterator<Item = &Type> {
+        self.0.iter().map(|(_, type_)| type_)
     }
 }
 
@@ -48,22 +55,76 @@ impl Answers {
     }
 }
 
-/// `([(name, oid)], [(rowcount, rows)])`; a value whose type is not read here comes as bytes.
+/// `([(name, oid)], [(rowcount, rows)])`
 impl<'py> IntoPyObject<'py> for Answers {
     type Target = PyTuple;
     type Output = Bound<'py, PyTuple>;
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let Described(columns) = self.columns;
-        let answers = self
+        let columns: Vec<_> =
+            self.columns.0.iter().map(|(name, t)| (name.clone(), t.oid())).collect();
+        let described = &self.columns;
+        let answers: Vec<_> = self
             .answers
+            .into_iter()
+            .map(|answer| {
+                let rows = PostgresRows { columns: described.clone(), rows: answer.rows };
+                (answer.count, rows)
+            })
+            .collect();
+        (columns, answers).into_pyobject(py)
+    }
+}
+
+/// Rows as the server's texts, until they are asked for.
+#[pyclass(frozen, module = "fastbulk._native")]
+pub struct PostgresRows {
+    columns: Described,
+    rows: Vec<SimpleQueryRow>,
+}
+
+#[pymethods]
+impl PostgresRows {
+    fn __len__(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The rows as Python objects; a value whose type is not read here comes as bytes.
+    fn tuples<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let readers: Vec<_> = self.columns.types().map(Reader::of).collect();
+        self.rows
             .iter()
-            .map(|answer| Ok((answer.count, rows(py, &columns, &answer.rows)?)))
-            .collect::<PyResult<Vec<_>>>()?;
-        let described: Vec<_> =
-            columns.iter().map(|(name, type_)| (name.as_str(), type_.oid())).collect();
-        (described, answers).into_pyobject(py)
+            .map(|row| {
+                let values = (0..row.len()).map(|column| {
+                    let reader = readers.get(column).copied().unwrap_or(Reader::Bytes);
+                    match row.get(column) {
+                        Some(text) => reader.read(py, text),
+                        None => py.None().into_bound(py),
+                    }
+                });
+                PyTuple::new(py, values.collect::<Vec<_>>())
+            })
+            .collect()
+    }
+
+    /// The rows as columns, without the GIL; None where a value is none that Arrow and Python have
+    /// as PostgreSQL has it.
+    fn outcome(&self, py: Python<'_>) -> Option<Outcome> {
+        py.detach(|| {
+            if self.columns.0.is_empty() {
+                return None;
+            }
+            let columns = self
+                .columns
+                .types()
+                .enumerate()
+                .map(|(column, type_)| {
+                    decode::series(type_, self.rows.iter().map(|row| row.get(column)))
+                })
+                .collect::<Option<_>>()?;
+            Some(Outcome { rows: self.rows.len(), columns, ..Outcome::default() })
+        })
     }
 }
 
@@ -104,24 +165,4 @@ impl Reader {
             Self::Bytes => bytes(),
         }
     }
-}
-
-fn rows<'py>(
-    py: Python<'py>,
-    columns: &[(String, Type)],
-    rows: &[SimpleQueryRow],
-) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-    let readers: Vec<_> = columns.iter().map(|(_, type_)| Reader::of(type_)).collect();
-    rows.iter()
-        .map(|row| {
-            let values = (0..row.len()).map(|column| {
-                let reader = readers.get(column).copied().unwrap_or(Reader::Bytes);
-                match row.get(column) {
-                    Some(text) => reader.read(py, text),
-                    None => py.None().into_bound(py),
-                }
-            });
-            PyTuple::new(py, values.collect::<Vec<_>>())
-        })
-        .collect()
 }

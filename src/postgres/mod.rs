@@ -4,11 +4,12 @@
 //! `encode` writes binary fields, `array` arrays of them, `text` the elements of array literals,
 //! `sql` the statements; `writer` is what Python calls for them, and `keyed` for rows that are
 //! found by their keys. A connection is opened by `connect` with `settings` and `tls`; `answer` and
-//! `error` are what it gives.
+//! `error` are what it gives, and `decode` makes columns of an answer's rows.
 
-mod answer;
+pub mod answer;
 mod array;
 pub mod connect;
+mod decode;
 mod encode;
 pub mod error;
 pub mod keyed;

@@ -30,11 +30,13 @@ from sqlalchemy import (
     Uuid,
     exc,
     func,
+    select,
 )
 from sqlalchemy.orm import Session
 
 import fastbulk
-from oracle import WithTables, model
+from fastbulk.returned import Returned
+from oracle import Oracle, WithTables, model
 
 UTC = dt.timezone.utc
 NOON = dt.datetime(2013, 1, 31, 12)
@@ -116,6 +118,89 @@ def test_keys_of_many_rows(oracle: WithTables) -> None:
         assert table.schema == pa.schema({"id": pa.int64()})
         assert table["id"].to_pylist() == list(range(1, 41_001))
         assert result.scalars().all() == list(range(1, 41_001))
+
+
+def test_keys_of_a_type_of_the_users(oracle: WithTables) -> None:
+    class Numbered(TypeDecorator[str]):
+        impl = Integer
+        cache_ok = True
+
+        def process_result_value(self, value: Any, dialect: Any) -> Any:
+            return None if value is None else f"no. {value}"
+
+    Thing = model(id=Column(Numbered, primary_key=True, autoincrement=True), name=Column(String(9)))
+    with Session(oracle(Thing).ours) as session:
+        rows = [{"name": str(number)} for number in range(300)]
+        result = fastbulk.insert(session, Thing, rows, returning=Thing.id)
+        assert result.arrow()["id"].to_pylist() == [f"no. {number}" for number in range(1, 301)]
+        assert result.scalars().all()[:2] == ["no. 1", "no. 2"]
+
+
+#: The ends of each type's range, and what has a meaning of its own to a reader of texts.
+ENDS: dict[str, list[Any]] = {
+    "flag": [True, False],
+    "number": [-(2**31), 2**31 - 1],
+    "big": [-(2**63), 2**63 - 1],
+    "size": [1.7976931348623157e308, -5e-324, 0.1],
+    "price": [Decimal("-99999999.9999"), Decimal("0.0001"), Decimal(0)],
+    "rate": [-99999999.9999, 0.0001],
+    "name": ["", "null", 'it\'s a \\x "日本"', "2013-01-31", "\u2028\U0010ffff"],
+    "data": [b"", bytes(range(256))],
+    "day": [dt.date.min, dt.date.max, dt.date(2000, 2, 29)],
+    "hour": [dt.time.min, dt.time.max, dt.time(1, 2, 3, 40)],
+    "moment": [dt.datetime.min, dt.datetime.max, NOON.replace(microsecond=120)],
+    "colour": [Colour.red, Colour.green],
+    "uuid": [uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)],
+    "text_uuid": [uuid.UUID(int=2**128 - 1).hex],
+    "document": [{"a": [1, None, "日本"], "b": 0.1}, [], "null", 5, True, None],
+    "shouted": ["hey"],
+}
+#: What needs Python code: a processor's own result, the text of a UUID; decimals of SQLite's
+#: floats, and a document that is a number, which it keeps as one.
+PROCESSED = {"shouted", "text_uuid"}
+PROCESSED_ON = {"sqlite": {"price", "document"}}
+
+
+@pytest.mark.only("sqlite", "engine", "psycopg")
+@pytest.mark.parametrize("name", ENDS)
+def test_the_ends_of_each_range(
+    databases: Oracle, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Thing = model(value=Column(TYPES[name][0]))
+    databases.create(Thing)
+    rows = [*({"value": value} for value in ENDS[name]), {}] * 20
+    result = fastbulk.insert(databases.ours, Thing, rows, returning=[Thing.value, Thing.id])
+    objects = Returned._add_rows
+    made: list[str] = []
+
+    def add_rows(self: Returned, *arguments: Any) -> None:
+        made.append(name)
+        objects(self, *arguments)
+
+    monkeypatch.setattr(Returned, "_add_rows", add_rows)
+    table = result.arrow()
+    road = result.road
+    native = road.backend == "sqlite" or road.driver == "tokio-postgres"
+    assert bool(made) == (not native or name in PROCESSED | PROCESSED_ON.get(road.backend, set()))
+    assert table.schema.types == [TYPES[name][2], pa.int64()]
+    values = [row["value"] for row in table.to_pylist()]
+    if name == "document":
+        values = [None if value is None else json.loads(value) for value in values]
+    if name == "colour":
+        values = [None if value is None else Colour[value] for value in values]
+    assert list(map(repr, values)) == [repr(value) for value, _ in result.all()]
+
+
+@pytest.mark.only("engine")
+def test_what_python_can_not_have_is_told_at_once(databases: Oracle) -> None:
+    databases.execute(
+        "CREATE TABLE thing (id SERIAL PRIMARY KEY, name TEXT, day DATE DEFAULT 'infinity')"
+    )
+    Thing = model(name=Column(String), day=Column(Date, server_default="infinity"))
+    with pytest.raises(exc.DataError, match="date too large"):
+        fastbulk.insert(databases.ours, Thing, [{"name": "x"}] * 60, returning=[Thing.day])
+    with Session(databases.ours) as session:
+        assert session.scalars(select(Thing.id)).all() == []
 
 
 def test_no_rows_have_types_all_the_same(session: Session) -> None:

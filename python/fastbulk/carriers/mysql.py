@@ -19,7 +19,7 @@ from sqlalchemy import exc
 from .. import _native
 from . import mysql_errors, mysql_fields, mysql_keys, mysql_kill, statement
 from .mysql_errors import TRANSACTION, Frame, simple
-from .sent import Answer, Sent
+from .sent import Answer, Keyed, Sent, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +103,7 @@ def _max_allowed_packet(connection: Connection) -> int:
 
 def insert(
     connection: Connection, plan: InsertPlan, source: Source, notes: dict[str, str], driver: Driver
-) -> Iterator[Sent]:
+) -> Iterator[Sent | Keyed]:
     """Sends all rows; yields the outcome of each slice.
 
     Parameters
@@ -142,12 +142,12 @@ def insert(
     with all_or_nothing(connection, driver):
         road = work.by_fields(notes)
         while part is not None:
-            sent = None if road is None else road.send(part, source)
-            if road is not None and not isinstance(sent, Sent):
-                notes |= {"statement": "INSERT..VALUES", road.form: str(sent)}
+            sent: Sent | Keyed | str | None = None if road is None else road.send(part, source)
+            if road is not None and isinstance(sent, str):
+                notes |= {"statement": "INSERT..VALUES", road.form: sent}
                 road = None
-            if not isinstance(sent, Sent):
-                sent = Sent.joined(work.send_all(part))
+            if sent is None or isinstance(sent, str):
+                sent = joined(work.send_all(part))
             yield sent._replace(first_row=part.first_row)
             part = source.next_slice()
 
@@ -213,7 +213,7 @@ class Work:
             raise refused(error, self.connection) from error
         return Written(sql, start, stop)
 
-    def send_all(self, part: Slice) -> Iterator[Sent]:
+    def send_all(self, part: Slice) -> Iterator[Sent | Keyed]:
         """Sends a slice, in as many statements as it fills."""
         if self.keys is not None:
             yield from self.keys.send_all(self, part)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .._native import Plan, Source
     from ..orm.mapping import InsertPlan
-    from .sent import Sent
+    from .sent import Keyed, Sent
 
 #: What a road calls this driver.
 NAME = "mysql_async"
@@ -203,6 +203,6 @@ def all_or_nothing(connection: SqlalchemyConnection) -> AbstractContextManager[N
 
 def native(
     connection: SqlalchemyConnection, plan: InsertPlan, source: Source, notes: dict[str, str]
-) -> Iterator[Sent]:
+) -> Iterator[Sent | Keyed]:
     """Sends all rows natively; see :func:`fastbulk.carriers.mysql.insert`."""
     return mysql.insert(connection, plan, source, notes, _OURS[connection.dialect.driver])

@@ -14,7 +14,7 @@ from sqlalchemy import exc, types
 
 from . import mysql_kill, statement
 from .mysql_errors import split_name
-from .sent import Answer, Sent
+from .sent import Answer, Keyed, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Keys:
     plan: InsertPlan | KeyedPlan
     writer: MysqlWriter
 
-    def send_all(self, work: Work, part: Slice) -> Iterator[Sent]:
+    def send_all(self, work: Work, part: Slice) -> Iterator[Sent | Keyed]:
         """Sends a slice; yields, of each statement, the rows in the order of the input.
 
         Raises
@@ -115,7 +115,7 @@ class Keys:
         assert key is not None
         return key
 
-    def by_range(self, rowcount: int, first: int | None, count: int) -> Sent:
+    def by_range(self, rowcount: int, first: int | None, count: int) -> Sent | Keyed:
         """So many rows with the keys that the server generated for the last statement."""
         step = self._step
         last = (first or 0) + (count - 1) * step
@@ -129,7 +129,7 @@ class Keys:
             generated, rows = found.rows[0]
             self._check(generated, first, rows, count)
             assert first is not None
-            return Sent(rowcount, [(n,) for n in range(first, last + 1, step)], None)
+            return Keyed(rowcount, [range(first, last + 1, step)])
         found = self._ask(
             f"SELECT {self._columns}, LAST_INSERT_ID() FROM {table} WHERE {where} ORDER BY {key}"
         )

@@ -203,7 +203,8 @@ class Pass:
                 f"the keys of the {len(rows)} rows are more than one statement holds "
                 f"(max_allowed_packet is {self.work.limit}): send them in several calls"
             )
-        return self.execute(sql, f"SELECT /* order of {len(rows)} keys */").answer.rows
+        answer = self.execute(sql, f"SELECT /* order of {len(rows)} keys */").answer
+        return [(row, rank) for row, rank in answer.rows]
 
     def sorted(self, rows: list[int]) -> list[int]:
         """The rows in the order of their keys, as far as that can be told, if it is wanted."""

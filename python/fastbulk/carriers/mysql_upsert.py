@@ -332,7 +332,8 @@ class Upsert:
                 actions[row] = "inserted"
             answer = reply.answer
             if keys is not None:
-                yield keys.by_range(answer.rowcount, reply.last_key, len(some))
+                sent = keys.by_range(answer.rowcount, reply.last_key, len(some))
+                yield sent.with_rows()
             else:
                 yield Sent(answer.rowcount, answer.rows, answer.type_codes or None)
 

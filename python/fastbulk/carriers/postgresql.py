@@ -9,7 +9,6 @@ import datetime
 import decimal
 import itertools
 import re
-import struct
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from sqlalchemy import exc, types
 
 from .. import _native, errors
 from . import statement
-from .sent import Answer, Sent
+from .sent import WIDTH, Answer, Keyed, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,23 +80,14 @@ class Driver(Protocol):
         """Whether the DBAPI connection stands in a transaction, or opens one by itself."""
 
 
-class Keyed(NamedTuple):
-    """What a statement did whose rows have reserved keys, and returned nothing else."""
+class Generator(NamedTuple):
+    """The sequence that fills a column."""
 
-    rowcount: int
-    #: As ``int8send`` makes them.
-    keys: bytes
-    type_codes: None = None
-    first_row: int = 0
-
-    def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
-        """The keys as rows, in the order of the input."""
-        return [(key,) for key in self.scalars(*processors)]
-
-    def scalars(self, processor: Callable[[Any], Any] | None) -> list[Any]:
-        """The keys, in the order of the input."""
-        keys = struct.unpack(f">{len(self.keys) // _WIDTH}q", self.keys)
-        return list(keys if processor is None else map(processor, keys))
+    #: The column's type in ``pg_type``.
+    type_: str
+    name: str
+    #: How far its keys are from each other; None where the last one does not tell the others.
+    step: int | None
 
 
 @dataclass(frozen=True)
@@ -109,8 +99,8 @@ class Catalog:
     no_copy: str | None
     #: Why keys may not be reserved for it, if so.
     no_keys: str | None
-    #: The integer columns that a sequence fills: their type, and the sequence.
-    sequences: dict[str, tuple[str, str]]
+    #: The integer columns that a sequence fills.
+    sequences: dict[str, Generator]
 
 
 def insert(
@@ -359,13 +349,10 @@ def _copy(
 
     Gives the slice that was read and does not.
     """
-    sql = catalog.writer.copy_sql(columns if keys is None else [keys.column, *columns])
     sent = _Slices([part])
     following: Slice | None = None
-    room = COPY_ROWS
-    if keys is not None:
-        room = len(part) + (source.left or 0) if source.pure else len(part)
-        room = keys.reserve(min(room, max(COPY_ROWS, len(part))))
+    room = COPY_ROWS if keys is None else keys.room(len(part), source.left if source.pure else 0)
+    sql = catalog.writer.copy_sql(columns if keys is None else [*keys.columns, *columns])
 
     def encoded(one: Slice, low: int, high: int) -> Iterator[bytes]:
         """COPY data in small steps, so that the server is at work from the first one on."""
@@ -431,57 +418,118 @@ def _send_copy(connection: Connection, driver: Driver, sql: str, pieces: Iterabl
 
 
 class _Keys:
-    """Keys taken from a sequence before the rows are sent that they are for, in their order."""
+    """Generated keys of rows that COPY sends, in their order.
+
+    The first ones are taken from the sequence before their rows are sent. From then on COPY takes
+    them itself, and the last one tells the others: if there are as many between it and the one
+    before as rows were sent, no other session took one.
+    """
 
     def __init__(
-        self, connection: Connection, driver: Driver, column: int, type_: str, sequence: str
+        self, connection: Connection, plan: InsertPlan, driver: Driver, generator: Generator
     ) -> None:
-        self.column = column
         self._connection, self._driver = connection, driver
-        self._type, self._sequence = type_, sequence
+        self._table, self._column = plan.native.sql_table, _key(plan)
+        self._name = plan.native.columns[self._column].sql_name
+        self._generator = generator
         #: As ``int8send`` makes them.
         self._reserved = b""
+        #: The key that this session took last, where COPY takes those that follow.
+        self._last: int | None = None
+        self._is_alone = generator.step is not None
 
     @classmethod
     def of(
         cls, connection: Connection, plan: InsertPlan, catalog: Catalog, driver: Driver
     ) -> _Keys:
         """None yet, of the sequence of the generated key."""
-        column = _key(plan)
-        sequence = catalog.sequences[plan.native.columns[column].name]
-        return cls(connection, driver, column, *sequence)
+        name = plan.native.columns[_key(plan)].name
+        return cls(connection, plan, driver, catalog.sequences[name])
 
-    def reserve(self, count: int) -> int:
+    @property
+    def columns(self) -> list[int]:
+        """The column of the keys, if COPY is to be sent it."""
+        return [self._column] if self._last is None else []
+
+    def room(self, rows: int, left: int | None) -> int:
+        """How many rows the next COPY may send, of ``rows`` and those that are left behind them."""
+        most = max(COPY_ROWS, rows)
+        if self._last is not None:
+            return most if left is None else min(most, rows + left)
+        return self._reserve(rows if self._is_alone else min(most, rows + (left or 0)))
+
+    def _reserve(self, count: int) -> int:
         """Takes as many as are missing; gives how many there are."""
-        missing = count - len(self._reserved) // _WIDTH
+        missing = count - len(self._reserved) // WIDTH
         if missing > 0:
             # One value is read faster than many rows, and a series that is not in FROM itself is
             # not stored before it is read.
-            sql = (
-                f"SELECT string_agg(int8send(nextval({literal(self._sequence)})), ''::bytea) "
-                f"FROM (SELECT generate_series(1, {missing})) AS one_for_each"
+            self._reserved += self._ask(
+                f"SELECT string_agg(int8send(nextval({literal(self._generator.name)})), ''::bytea) "
+                f"FROM (SELECT generate_series(1, {missing})) AS one_for_each",
+                f"SELECT /* {missing} keys of {self._generator.name} */",
             )
-            shown = f"SELECT /* {missing} keys of {self._sequence} */"
-            answer = statement.run(
-                self._connection,
-                shown,
-                lambda cursor: self._driver.execute(cursor, sql, columns=sql),
-            )
-            self._reserved += bytes(answer.rows[0][0])
-        return len(self._reserved) // _WIDTH
+        return len(self._reserved) // WIDTH
 
-    def of_rows(self, start: int, stop: int) -> tuple[str, bytes]:
-        """The column's type and the keys of these rows, counted from the first that has none."""
-        return self._type, self._reserved[start * _WIDTH : stop * _WIDTH]
+    def of_rows(self, start: int, stop: int) -> tuple[str, bytes] | None:
+        """The column's type and the keys of these rows, counted from the first that has none;
+        None where COPY takes them itself.
+        """
+        if self._last is not None:
+            return None
+        return self._generator.type_, self._reserved[start * WIDTH : stop * WIDTH]
 
-    def take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes | list[range]:
         """The keys of the first rows, which were sent."""
-        end = count * _WIDTH
+        if self._last is not None:
+            return self._taken(self._last, count)
+        end = count * WIDTH
         taken, self._reserved = self._reserved[:end], self._reserved[end:]
+        if self._is_alone and not self._reserved:
+            self._last = int.from_bytes(taken[-WIDTH:], "big", signed=True)
         return taken
 
+    def _taken(self, before: int, count: int) -> bytes | list[range]:
+        """The keys that COPY took for so many rows."""
+        step = self._generator.step
+        assert step is not None
+        name = self._generator.name
+        last = self._ask(f"SELECT currval({literal(name)})", f"SELECT /* last key of {name} */")
+        if last - before == count * step:
+            self._last = last
+            return [range(before + step, last + step, step)]
+        self._last, self._is_alone = None, False
+        return self._read_back(before + step, last, count)
 
-_WIDTH = 8
+    def _read_back(self, first: int, last: int, count: int) -> bytes:
+        """The keys among which others took some: no other statement's rows have the ``xmin`` that
+        COPY's have in its savepoint.
+        """
+        of_last = f"SELECT xmin FROM {self._table} WHERE {self._name} = {last}"
+        low, high = sorted((first, last))
+        descending = "DESC" if last < first else ""
+        keys: bytes = self._ask(
+            f"SELECT string_agg(int8send({self._name}), ''::bytea ORDER BY {self._name} "
+            f"{descending}) FROM {self._table} WHERE {self._name} BETWEEN {low} AND {high} "
+            f"AND xmin IN ({of_last})",
+            f"SELECT /* {count} keys of {self._table} */",
+        )
+        if len(keys) != count * WIDTH:
+            raise exc.InvalidRequestError(
+                f"{count} rows were sent and {len(keys) // WIDTH} are found by their generated "
+                "keys, so the rows can't be matched"
+            )
+        return keys
+
+    def _ask(self, sql: str, shown: str) -> Any:
+        """The one value that a query gives."""
+        answer = statement.run(
+            self._connection,
+            shown,
+            lambda cursor: self._driver.execute(cursor, sql, columns=sql),
+        )
+        value = answer.rows[0][0]
+        return value if isinstance(value, int) else bytes(value or b"")
 
 
 _STEP = 2_000
@@ -683,7 +731,8 @@ SELECT a.attname,
        THEN 'a trigger may change the rows'
        WHEN EXISTS (SELECT FROM pg_class p WHERE p.oid IN (SELECT oid FROM parts)
                     AND (p.relrowsecurity OR p.relhasrules OR p.relkind NOT IN ('r', 'p')))
-       THEN 'a part of the table has policies, rules or another server' END
+       THEN 'a part of the table has policies, rules or another server' END,
+  CASE WHEN NOT s.cycles AND has_table_privilege(c.oid, 'SELECT') THEN s.step END
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
@@ -691,11 +740,12 @@ JOIN pg_namespace n ON n.oid = t.typnamespace
 JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 LEFT JOIN LATERAL (
-  SELECT q.sequence FROM (SELECT CASE
+  SELECT q.sequence, p.seqincrement AS step, p.seqcycle AS cycles FROM (SELECT CASE
     WHEN a.attidentity <> '' THEN pg_get_serial_sequence({literal}, a.attname)
     ELSE replace(substring(pg_get_expr(d.adbin, d.adrelid)
                            FROM $$^nextval\\('((?:[^']|'')+)'::regclass\\)$$), $$''$$, $$'$$)
     END AS sequence) q
+  JOIN pg_sequence p ON p.seqrelid = q.sequence::regclass
   WHERE t.typtype = 'b' AND t.typname IN ('int2', 'int4', 'int8')
   AND has_sequence_privilege(q.sequence, 'USAGE')) s ON true
 LEFT JOIN (VALUES {mapped}) AS mapped(name, type) ON mapped.name = a.attname
@@ -756,7 +806,7 @@ def read_catalog(connection: Connection, plan: InsertPlan, driver: Driver) -> Ca
         _native.PostgresWriter(native, targets),
         f"COPY can't fill {native.sql_table}: {no_copy}" if no_copy else None,
         next((row[8] for row in rows if row[8]), None),
-        {row[0]: (row[1], row[7]) for row in rows if row[7]},
+        {row[0]: Generator(row[1], row[7], row[9]) for row in rows if row[7]},
     )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import struct
+from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    ResultProcessor: TypeAlias = Callable[[Any], Any]
 
 
 class Answer(NamedTuple):
     """What a cursor says after a statement."""
 
     rowcount: int
-    rows: list[tuple[Any, ...]]
+    rows: Sequence[tuple[Any, ...]]
     #: The types of the rows' columns, as the driver tells them.
     type_codes: tuple[Any, ...]
 
@@ -45,11 +49,15 @@ class Sent(NamedTuple):
         rows = [row for part in parts for row in part.returned]
         return cls(sum(part.rowcount for part in parts), rows, codes)
 
+    def with_rows(self) -> Sent:
+        """The same."""
+        return self
+
     def sorted(self) -> Sent:
         """The same with the rows in the order of their last column."""
         return self._replace(returned=sorted(self.returned, key=itemgetter(-1)))
 
-    def rows(self, processors: Sequence[Callable[[Any], Any] | None]) -> list[tuple[Any, ...]]:
+    def rows(self, processors: Sequence[ResultProcessor | None]) -> list[tuple[Any, ...]]:
         """The returned rows, in the order of the input, through the result processors."""
         width = len(processors)
         if not any(processors):
@@ -63,6 +71,50 @@ class Sent(NamedTuple):
             for row in self.returned
         ]
 
-    def scalars(self, processor: Callable[[Any], Any] | None) -> list[Any]:
+    def scalars(self, processor: ResultProcessor | None) -> list[Any]:
         """The values of the first returned column."""
         return [row[0] if processor is None else processor(row[0]) for row in self.returned]
+
+
+class Keyed(NamedTuple):
+    """What statements did whose rows got generated keys that are known, and gave back nothing else.
+
+    They are numbers that become objects when they are asked for.
+    """
+
+    rowcount: int
+    #: In the order of the input: runs of them, or one by one as PostgreSQL's ``int8send`` does.
+    keys: Sequence[range] | bytes
+    type_codes: None = None
+    first_row: int = 0
+
+    def with_rows(self) -> Sent:
+        """The same as rows of objects."""
+        return Sent(self.rowcount, self.rows([None]), None, self.first_row)
+
+    def rows(self, processors: Sequence[ResultProcessor | None]) -> list[tuple[Any, ...]]:
+        """The keys as rows, in the order of the input."""
+        return [(key,) for key in self.scalars(*processors)]
+
+    def scalars(self, processor: ResultProcessor | None) -> list[Any]:
+        """The keys, in the order of the input."""
+        keys: Iterable[int]
+        if isinstance(self.keys, bytes):
+            keys = struct.unpack(f">{len(self.keys) // WIDTH}q", self.keys)
+        else:
+            keys = chain.from_iterable(self.keys)
+        return list(keys if processor is None else map(processor, keys))
+
+
+#: Bytes of a key.
+WIDTH = 8
+
+
+def joined(parts: Iterable[Sent | Keyed]) -> Sent | Keyed:
+    """What several statements did, as of one."""
+    parts = list(parts)
+    keyed = [part for part in parts if isinstance(part, Keyed)]
+    if len(keyed) < len(parts):
+        return Sent.joined(part.with_rows() for part in parts)
+    runs = [run for part in keyed for run in part.keys if isinstance(run, range)]
+    return Keyed(sum(part.rowcount for part in keyed), runs)

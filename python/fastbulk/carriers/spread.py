@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from .._native import Slice, Source
     from ..orm.mapping import InsertPlan
     from ..progress import Report
-    from .postgresql import Keyed
-    from .sent import Sent
+    from .sent import Keyed, Sent
 
 #: How long a thread waits before it looks whether another one failed.
 _PATIENCE = 0.1

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.util import await_only
@@ -21,7 +22,7 @@ from .adapted import in_thread
 from .sent import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Connection as SqlalchemyConnection
     from sqlalchemy.engine import Dialect
@@ -183,7 +184,7 @@ class Connection:
             self._native.execute, sql if begun else f"BEGIN; {sql}", columns or None
         )
         return [
-            (count, described, self._loaders.load(described, rows))
+            (count, described, Rows(rows, partial(self._loaders.load, described)))
             for count, rows in answers[0 if begun else 1 :]
         ]
 
@@ -220,10 +221,48 @@ class Cursor(own_cursor.Cursor[Connection]):
         reads = sql.lstrip()[:6].upper() == "SELECT"
         self.show(*self.connection.execute(sql, sql if reads else "")[-1])
 
-    def show(self, count: int, columns: list[tuple[str, int]], rows: list[tuple[Any, ...]]) -> None:
+    def show(self, count: int, columns: list[tuple[str, int]], rows: Rows) -> None:
         """Takes the result of a statement."""
-        self.rowcount, self._rows = count, rows
+        self.rowcount, self._rows = count, list(rows)
         self.description = [(*column, *[None] * 5) for column in columns] or None
+
+
+class Rows(Sequence[tuple[Any, ...]]):
+    """Rows of a statement, which become objects when they are asked for.
+
+    Attributes
+    ----------
+    outcome : fastbulk._native.Outcome or None
+        The same rows as columns; None where a value of theirs may be none of Python's, which is
+        told at once.
+    """
+
+    def __init__(
+        self,
+        native: _native.PostgresRows,
+        load: Callable[[list[tuple[Any, ...]]], list[tuple[Any, ...]]],
+    ) -> None:
+        """``load`` makes objects of values that native code leaves as bytes."""
+        self._native, self._load = native, load
+        self.outcome = native.outcome()
+        if self.outcome is None:
+            self._objects  # noqa: B018
+
+    @cached_property
+    def _objects(self) -> list[tuple[Any, ...]]:
+        return self._load(self._native.tuples())
+
+    def __len__(self) -> int:
+        """How many rows they are."""
+        return len(self._native)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[Any, ...]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Any, ...] | list[tuple[Any, ...]]:
+        """A row, or some."""
+        return self._objects[index]
 
 
 class _Loaders:

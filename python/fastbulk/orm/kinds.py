@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import types
 from sqlalchemy.dialects.sqlite import base as sqlite
@@ -104,8 +104,18 @@ _KINDS: dict[str, _Kinds] = {
 }
 
 
-#: A type, the kind of its values in Arrow's columns, and whether the database's own values, which
-#: no result processor has seen, are those.
+class ReturnedForm(NamedTuple):
+    """How the values of a returned column become Arrow's."""
+
+    #: ``"dynamic"`` where the first value will tell.
+    kind: Kind
+    #: The driver's own values, which no result processor has seen, are of that kind.
+    raw: bool = False
+    #: So are the database's own values, as native code reads them.
+    native: bool = False
+
+
+#: A type, the kind of its values in Arrow's columns, and whether the driver's own values are those.
 _RETURNED: _Returned = (
     (types.Enum, "text", True),
     (types.Boolean, "bool", True),
@@ -118,8 +128,8 @@ _RETURNED: _Returned = (
 )
 
 
-def returned_kind(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, bool]:
-    """The kind of a returned column, and whether the database's values need no result processor.
+def returned_form(type_: TypeEngine[Any], dialect: Dialect) -> ReturnedForm:
+    """How the values of a returned column become Arrow's.
 
     Parameters
     ----------
@@ -127,24 +137,32 @@ def returned_kind(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, bool]
         The column's type as it is mapped.
     dialect
         The dialect of the target's engine.
-
-    Returns
-    -------
-    tuple
-        The kind's name, ``"dynamic"`` where the first value will tell.
     """
+    native = _is_sqlalchemys(type_) and _has_usual_texts(type_, dialect)
     if isinstance(type_, (types.Numeric, types.Float)):
-        return "decimal" if type_.asdecimal else "float", False
+        return ReturnedForm("decimal" if type_.asdecimal else "float", native=native)
     if isinstance(type_, types.Uuid):
-        return "uuid" if type_.as_uuid else "text", False
+        return ReturnedForm("uuid" if type_.as_uuid else "text", native=native and type_.as_uuid)
     if isinstance(type_, types.DateTime):
         aware = type_.timezone and dialect.name == "postgresql"
-        return "instant" if aware else "timestamp", False
+        return ReturnedForm("instant" if aware else "timestamp", native=native)
     if _is_sqlalchemys(type_):
         for class_, kind, raw in _RETURNED:
             if isinstance(type_, class_):
-                return kind, raw
-    return "dynamic", False
+                return ReturnedForm(kind, raw, native)
+    return ReturnedForm("dynamic")
+
+
+def _has_usual_texts(type_: TypeEngine[Any], dialect: Dialect) -> bool:
+    """Whether texts that stand for a value are those that the type writes by itself."""
+    if isinstance(type_, types.JSON):
+        return getattr(dialect, "_json_deserializer", None) is None
+    implementation: Any = type_.dialect_impl(dialect)
+    if isinstance(implementation, (sqlite.DATETIME, sqlite.DATE, sqlite.TIME)):
+        usual: Any = type(implementation)
+        is_usual = implementation._storage_format == usual._storage_format
+        return is_usual and implementation._reg is None
+    return True
 
 
 def kind_of(type_: TypeEngine[Any], dialect: Dialect) -> tuple[Kind, BindProcessor | None]:
