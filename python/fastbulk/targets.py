@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import delete, exc, insert, update
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
+    from sqlalchemy import Table
     from sqlalchemy.orm import Mapper
 
 Target: TypeAlias = "Session | scoped_session[Any] | Connection | Engine"
@@ -70,6 +72,11 @@ _STATEMENTS: dict[str, Any] = {
 }
 
 
+@lru_cache(maxsize=100)
+def _clause(verb: str, table: Table) -> Any:
+    return _STATEMENTS[verb](table)
+
+
 @contextmanager
 def hold(
     target: Target,
@@ -101,7 +108,7 @@ def hold(
             raise NotImplementedError("a sharded Session has no one connection for all rows")
         target._autoflush()
         connection = target.connection(
-            bind_arguments={"mapper": mapper, "clause": _STATEMENTS[verb](table_of(mapper))}
+            bind_arguments={"mapper": mapper, "clause": _clause(verb, table_of(mapper))}
         )
         yield Held.of(connection, target)
     elif isinstance(target, Connection):

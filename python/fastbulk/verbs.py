@@ -517,6 +517,8 @@ def explain(
 
 
 def _check_rows(rows: Any) -> None:
+    if type(rows) is list:
+        return
     try:
         if are_columns(rows):
             return

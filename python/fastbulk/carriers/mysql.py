@@ -246,9 +246,8 @@ class Work:
             )  # fmt: skip
             raise
         except asyncio.CancelledError as cancelled:
-            if not in_frame and cancelled.__cause__ is None:
-                # Nobody else would undo it.
-                self.connection.invalidate()
+            if not in_frame:
+                given_up(self.connection, cancelled)
             raise
         if reply.warnings:
             _warn(reply.warnings, part.first_row + written.start)
@@ -276,6 +275,12 @@ def execute(connection: Connection, sql: bytes, shown: str, *, quiet: bool) -> R
         return reply
 
     return statement.run(connection, shown, work, mysql_kill.kill)
+
+
+def given_up(connection: Connection, cancelled: asyncio.CancelledError) -> None:
+    """Undoes a statement without a frame that was done all the same: nobody else would."""
+    if cancelled.__cause__ is None:
+        connection.invalidate()
 
 
 def refused(error: _native.RowError, connection: Connection) -> _native.RowError:
@@ -321,10 +326,17 @@ def _holds(connection: Connection, savepoint: Frame) -> bool:
 @contextmanager
 def all_or_nothing(connection: Connection, driver: Driver) -> Iterator[None]:
     """Undoes what was sent inside if an error ends it; the transaction stays the caller's."""
+    with framed(connection, driver):
+        yield
+
+
+@contextmanager
+def framed(connection: Connection, driver: Driver) -> Iterator[Frame]:
+    """The same; gives what undoes it."""
     frame = _frame(connection, driver)
     simple(connection, frame.begin)
     try:
-        yield
+        yield frame
         simple(connection, frame.end)
     except BaseException:
         if not connection.invalidated and not connection.closed:

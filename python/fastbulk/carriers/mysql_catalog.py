@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from .mysql_errors import NAME, shown
@@ -26,6 +27,9 @@ _COLUMN = re.compile(
 )
 _KEY = re.compile(rf"^\s+(?:(PRIMARY) KEY|UNIQUE KEY {NAME}) \((.*)\)", re.M)
 _PART = re.compile(rf"{NAME}(?: (?:ASC|DESC))?(,|$)")
+
+#: The next generated key, which every row changes.
+_COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 
 _BARE: Template = [0]
 _BARE_DIFFERS: Template = ["NOT (", 1, " <=> ", 0, ")"]
@@ -125,9 +129,10 @@ class Catalog:
     def read(cls, connection: Connection, sql_table: str) -> Catalog:
         """Asks the server."""
         definition = shown(connection, sql_table)
-        return cls() if definition is None else cls.parsed(definition)
+        return cls() if definition is None else cls.parsed(_COUNTER.sub("", definition))
 
     @classmethod
+    @lru_cache(maxsize=100)
     def parsed(cls, shown: str) -> Catalog:
         """The same of a CREATE TABLE statement."""
         options = re.search(r"^\).*?CHARSET=(\w+)(?: COLLATE=(\w+))?", shown, re.M)

@@ -8,13 +8,14 @@ each meets what those before it did, and the error says which row it is about.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from sqlalchemy import exc
 
 from . import mysql, mysql_errors
 from .mysql_pass import Outcome, Pass, Work
-from .mysql_upsert import Upsert
+from .mysql_upsert import SeveralStatementsError, Upsert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Up to so many rows have a statement each, for which nothing else has to be asked.
 FEW = 4
+
+#: Up to so many rows of an upsert are one statement, where one can say it.
+AT_ONCE = 48
 
 
 def keyed(
@@ -48,18 +52,52 @@ def keyed(
     work = Work(connection, plan, part, driver)
     if plan.native.verb == "upsert":
         work.check_key()
-    way = Pass(work, alone=len(rows) <= FEW or not work.joins)
+        try:
+            return _at_once(work, rows)
+        except SeveralStatementsError:
+            pass
+        except exc.DBAPIError as error:
+            _check_undone(error, work, rows)
     as_they_are = Pass(work, alone=True, in_order=False)
-    if way.alone and way.sorted(rows) == rows:
+    if len(rows) < 2:
         return _run(as_they_are, rows)
+    way = Pass(work, alone=len(rows) <= FEW or not work.joins)
+    if not way.alone or way.sorted(rows) != rows:
+        try:
+            return _framed(way, rows)
+        except exc.DBAPIError as error:
+            _check_undone(error, work, rows)
+    return _framed(as_they_are, rows)
+
+
+def _at_once(work: Work, rows: list[int]) -> Outcome:
+    """Upserts a few rows by one statement, which undoes itself."""
+    if not 0 < len(rows) <= AT_ONCE or work.plan.returning is not None:
+        raise SeveralStatementsError
     try:
-        with mysql.all_or_nothing(connection, driver):
-            return _run(way, rows)
-    except exc.DBAPIError as error:
-        if not mysql_errors.is_undone(error, connection, plan):
-            mysql_errors.explain_row(error, connection, plan, part, None)
-            raise
-    return _run(as_they_are, rows)
+        return Upsert(Pass(work, alone=False), at_once=True).run(rows)
+    except asyncio.CancelledError as cancelled:
+        mysql.given_up(work.connection, cancelled)
+        raise
+
+
+def _framed(way: Pass, rows: list[int]) -> Outcome:
+    """Sends the rows: all or nothing."""
+    connection = way.work.connection
+    with mysql.framed(connection, way.work.driver) as frame:
+        outcome = _run(way, rows)
+        if outcome.missing and way.plan.native.verb == "update":
+            mysql_errors.simple(connection, frame.undo)
+    return outcome
+
+
+def _check_undone(error: exc.DBAPIError, work: Work, rows: list[int]) -> None:
+    """Raises the error if its rows can't be sent again."""
+    connection, plan = work.connection, work.plan
+    if not mysql_errors.is_undone(error, connection, plan):
+        row = rows[0] if len(rows) == 1 else None
+        mysql_errors.explain_row(error, connection, plan, work.part, row)
+        raise error
 
 
 def _run(way: Pass, rows: list[int]) -> Outcome:

@@ -139,13 +139,18 @@ class Work:
 
     def writer(self, *, alone: bool) -> MysqlKeyed:
         """What writes the statements of rows that travel alone, or together."""
+        if alone and not self.plan.native.only_changed:
+            return self.plain_writer
+        templates = [template or _AS_IT_IS for template in self.templates]
+        return self._writer(templates, self.catalog.index(self.key))
+
+    @cached_property
+    def plain_writer(self) -> MysqlKeyed:
+        """What writes statements that join nothing."""
+        return self._writer([_AS_IT_IS] * len(self.plan.native.columns), None)
+
+    def _writer(self, templates: list[tuple[Template, Template]], index: str | None) -> MysqlKeyed:
         native = self.plan.native
-        if alone and not native.only_changed:
-            templates = [_AS_IT_IS] * len(native.columns)
-            index = None
-        else:
-            templates = [template or _AS_IT_IS for template in self.templates]
-            index = self.catalog.index(self.key)
         quote = self.connection.dialect.identifier_preparer.quote_identifier
         return _native.MysqlKeyed(
             native,

@@ -36,6 +36,10 @@ def _next_echo() -> int:
     return next(_echoes) % (2**15 - 1) + 1
 
 
+class SeveralStatementsError(Exception):
+    """Rows that were to be one statement need more."""
+
+
 @dataclass(frozen=True)
 class Upsert:
     """Rows that are there are updated, the others inserted: by one statement, which locks rows in
@@ -46,6 +50,8 @@ class Upsert:
     """
 
     way: Pass
+    #: All rows have to be one statement, or nothing is done.
+    at_once: bool = False
 
     @property
     def work(self) -> Work:
@@ -60,6 +66,8 @@ class Upsert:
         """
         positions = [i for i, c in enumerate(self.way.plan.native.columns) if c.role == "key"]
         known, new = _native.MysqlKeyed.with_values(self.work.part, rows, positions)
+        if self.at_once and new:
+            raise SeveralStatementsError
         outcome = Outcome(actions=["duplicate"] * len(self.work.part))
         counting = self._counting(known)
         for chunk in self.way.chunks(counting):
@@ -101,6 +109,8 @@ class Upsert:
             rows = self._by_clause(rows, actions)
         if not rows:
             return
+        if self.at_once:
+            raise SeveralStatementsError
         found = self._found(rows)
         self._update(found, actions)
         new = [row for row in rows if row not in found]
@@ -114,9 +124,9 @@ class Upsert:
         is undone, and all after it.
         """
         makes = self.work.generated is not None and not self._gives_generated
-        if self.work.connection.dialect.insert_returning:
+        if self.work.connection.dialect.insert_returning and len(rows) > 1:
             sent = self._by_counts(rows, actions)
-        elif makes and not self.way.alone:
+        elif makes and len(rows) > 1 and not self.way.alone:
             sent = self._by_new_keys(rows, actions)
         else:
             sent = self._by_echo(rows, actions)
@@ -138,7 +148,7 @@ class Upsert:
         # Elsewhere a statement that is refused is not undone.
         if not self._only_key and self.work.catalog.engine != "InnoDB":
             return False
-        shapes = self.way.writer.shapes(self.work.part, rows)
+        shapes = self.work.plain_writer.shapes(self.work.part, rows)
         return len(shapes) == 1 and self._clause(rows[:1]) is not None
 
     def _clause(
@@ -146,7 +156,7 @@ class Upsert:
     ) -> str | None:
         dialect: Any = self.work.connection.dialect
         alias = bool(dialect._requires_alias_for_on_duplicate_key)
-        return self.way.writer.on_duplicate_key(
+        return self.work.plain_writer.on_duplicate_key(
             self.work.part,
             rows,
             alias=alias,
@@ -306,11 +316,14 @@ class Upsert:
         if self.way.alone:
             rows = rows[:1]
         limit = self.work.limit
-        return self.way.written(
-            lambda: self.way.writer.insert(
+        sql, count = self.way.written(
+            lambda: self.work.plain_writer.insert(
                 self.work.part, rows, tail=tail, wanted=mysql.WANTED, limit=limit
             )
         )
+        if self.at_once and count < len(rows):
+            raise SeveralStatementsError
+        return sql, count
 
     # Rows whose keys the server makes
 

@@ -386,6 +386,8 @@ def unique_key(mapper: Mapper[Any], key: Any) -> tuple[tuple[str, ...], Index | 
     sqlalchemy.exc.ArgumentError
         It is nothing that the class or its table has.
     """
+    if key is None:
+        return (), None
     named = {str(c.name): c for c in _unique_keys(table_of(mapper)) if c.name}
     if isinstance(key, str) and key not in mapper.attrs and key in named:
         key = named[key]
