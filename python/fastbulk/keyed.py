@@ -21,7 +21,7 @@ from .orm import synchronize
 from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
 from .result import Result, Timing
-from .roads import choose
+from .roads import KEYED, choose
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -91,7 +91,8 @@ class KeyedCall:
         except LookupError as error:
             raise NotImplementedError(str(error)) from None
         plans = keyed_plans(mapper, dialect, request, carrier)
-        road = replace(road, sql="; ".join(plan.sql for plan in plans))
+        form = KEYED[road.backend][request.verb]
+        road = replace(road, sql="; ".join(plan.sql for plan in plans), statement=form)
         check_entities(request, held)
         return cls(held, mapper, request, execution_options, carrier, road, plans)
 
@@ -170,7 +171,7 @@ class KeyedCall:
                 return
             self._check_given(plan, part)
             skipped = sorted(row for each in before for row in each.left_out)
-            outcome = self.carrier.keyed(self.held.connection, plan, part, skipped)
+            outcome = self.carrier.keyed(self.held.connection, plan, part, skipped, notes)
         except RowError as error:
             raise errors.of_row(error, self.held.connection, None) from error.args[4]
         if outcome.missing and self.request.verb == "update":

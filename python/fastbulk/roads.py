@@ -34,8 +34,9 @@ class Road:
     statement
         On a native road, the form of the last statement that was sent: ``COPY``,
         ``bulk INSERT`` (MariaDB's protocol for many rows), ``LOAD DATA LOCAL`` (of rows in
-        memory), ``INSERT..VALUES`` or ``INSERT..SELECT FROM unnest``. Why a faster one was not
-        used is in ``refused``, by its name.
+        memory), ``INSERT..VALUES`` or ``INSERT..SELECT FROM unnest``; of update, upsert and delete
+        ``UPDATE``, ``INSERT..ON CONFLICT`` and so on, with ``FROM unnest`` or ``JOIN VALUES`` where
+        one statement has many rows. Why a faster one was not used is in ``refused``, by its name.
     """
 
     name: str
@@ -120,6 +121,23 @@ WAYS = (
     ),
     Way("sqlalchemy", frozenset({"insert"}), frozenset(), ()),
 )
+
+
+#: Backend -> verb -> the statement of many rows that are found by their keys.
+KEYED: dict[str, dict[str, str]] = {
+    "sqlite": {"update": "UPDATE", "upsert": "INSERT..ON CONFLICT", "delete": "DELETE"},
+    "postgresql": {
+        "update": "UPDATE..FROM unnest",
+        "upsert": "INSERT..SELECT FROM unnest ON CONFLICT",
+        "delete": "DELETE..USING unnest",
+    },
+    "mysql": {
+        "update": "UPDATE..JOIN VALUES",
+        "upsert": "INSERT..VALUES ON DUPLICATE KEY UPDATE",
+        "delete": "DELETE..JOIN VALUES",
+    },
+}
+KEYED["mariadb"] = KEYED["mysql"]
 
 
 def choose(

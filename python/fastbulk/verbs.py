@@ -489,8 +489,9 @@ def explain(
     Returns
     -------
     Road
-        Its name, its SQL, and why each faster one is refused. On PostgreSQL ``statement`` is what
-        more than 50 rows would be sent by, which the catalog is asked for.
+        Its name, its SQL, and why each faster one is refused. ``statement`` is what many rows
+        would be sent by: of the verbs that find rows by their keys, and on PostgreSQL (more than 50
+        rows) of an insert, for which the catalog is asked.
 
     Raises
     ------

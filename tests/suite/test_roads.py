@@ -103,6 +103,40 @@ def test_explain_reads_no_rows_and_sends_none(session: Session) -> None:
     assert not any("INSERT" in sql or "COPY" in sql for _, _, sql, *_ in statements)
 
 
+FEW = {"update": "UPDATE", "upsert": "INSERT..ON CONFLICT", "delete": "DELETE"}
+MANY = {
+    "sqlite": FEW,
+    "postgresql": {
+        "update": "UPDATE..FROM unnest",
+        "upsert": "INSERT..SELECT FROM unnest ON CONFLICT",
+        "delete": "DELETE..USING unnest",
+    },
+    "mysql": {
+        "update": "UPDATE..JOIN VALUES",
+        "upsert": "INSERT..VALUES ON DUPLICATE KEY UPDATE",
+        "delete": "DELETE..JOIN VALUES",
+    },
+}
+MANY["mariadb"] = MANY["mysql"]
+
+
+@pytest.mark.verb("update", "upsert", "delete")
+@pytest.mark.parametrize("count", [3, 130])
+def test_verbs_by_key_tell_their_statement(session: Session, count: int) -> None:
+    Thing = model(name=Column(String(50)), size=Column(Integer))
+    Thing.metadata.create_all(session.connection())
+    many = MANY[session.get_bind().dialect.name]
+    few = {**FEW, "upsert": many["upsert"]} if "JOIN" in many["update"] else FEW
+    sent = many if count > 100 else few
+    rows = [{"id": i, "name": "a", "size": i} for i in range(1, count + 1)]
+    for verb in ("upsert", "update", "delete"):
+        result = getattr(fastbulk, verb)(session, Thing, rows)
+        assert result.rowcount == count
+        assert result.road.statement == sent[verb]
+        assert fastbulk.explain(session, Thing, rows, verb=verb).statement == many[verb]
+        assert getattr(fastbulk, verb)(session, Thing, []).road.statement is None
+
+
 def test_explain_knows_no_other_verb(session: Session) -> None:
     verb: Any = "merge"
     with pytest.raises(exc.ArgumentError, match="verb"):

@@ -34,7 +34,12 @@ AT_ONCE = 48
 
 
 def keyed(
-    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int], driver: Driver
+    connection: Connection,
+    plan: KeyedPlan,
+    part: Slice,
+    skipped: Sequence[int],
+    notes: dict[str, str],
+    driver: Driver,
 ) -> Outcome:
     """Updates, upserts or deletes the rows that the slice's keys find, but those in ``skipped``.
 
@@ -49,7 +54,7 @@ def keyed(
     """
     left_out = set(skipped)
     rows = [row for row in range(len(part)) if row not in left_out]
-    work = Work(connection, plan, part, driver)
+    work = Work(connection, plan, part, driver, notes)
     if plan.native.verb == "upsert":
         work.check_key()
         try:

@@ -76,6 +76,8 @@ class Work:
     plan: KeyedPlan
     part: Slice
     driver: Driver
+    #: What is told of the way that the rows went.
+    notes: dict[str, str]
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -354,6 +356,7 @@ class Pass:
 
     def send(self, what: What, rows: list[int]) -> Iterator[tuple[list[int], int]]:
         """Changes rows of one shape; gives those of each statement and how many it found."""
+        self.work.notes["statement"] = f"{what.upper()}{'' if self.alone else '..JOIN VALUES'}"
         for sent, reply in self._send(what, rows, self.plan.sql):
             yield sent, reply.answer.rowcount
 

@@ -134,6 +134,7 @@ class Upsert:
         try:
             for count in sent:
                 done += count
+                self.work.notes["statement"] = "INSERT..VALUES ON DUPLICATE KEY UPDATE"
         except exc.DBAPIError as error:
             code = mysql_errors.code_of(error, self.work.connection)
             if self._only_key or code != _OUT_OF_RANGE:
@@ -313,6 +314,7 @@ class Upsert:
             rows = rows[count:]
 
     def _statement(self, rows: list[int], tail: str) -> tuple[bytes, int]:
+        self.work.notes["statement"] = "INSERT..VALUES"
         if self.way.alone:
             rows = rows[:1]
         limit = self.work.limit

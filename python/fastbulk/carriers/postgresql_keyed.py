@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sqlalchemy import exc
 
 from .. import _native
+from ..roads import KEYED
 from . import plain, statement
 from .postgresql import (
     SMALL,
@@ -57,6 +58,8 @@ _BYTES = 32 << 20
 
 #: Statements of rows that are one message.
 _TOGETHER = 500
+
+_OF_ONE_ROW = {"update": "UPDATE", "upsert": "INSERT..ON CONFLICT", "delete": "DELETE"}
 
 _COUNTED = "SELECT 0::int8, ''::text"
 
@@ -113,7 +116,12 @@ class Done:
 
 
 def keyed(
-    connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int], driver: Driver
+    connection: Connection,
+    plan: KeyedPlan,
+    part: Slice,
+    skipped: Sequence[int],
+    notes: dict[str, str],
+    driver: Driver,
 ) -> Done:
     """Updates, upserts or deletes the rows that the slice's keys find, but those in ``skipped``.
 
@@ -130,7 +138,7 @@ def keyed(
     """
     left_out = frozenset(skipped)
     rows = [row for row in range(len(part)) if row not in left_out]
-    work = partial(_WORK[plan.native.verb], connection, plan, part, driver)
+    work = partial(_WORK[plan.native.verb], connection, plan, part, driver, notes)
     with values_refused(connection):
         if len(rows) <= _ROWS and part.nbytes <= _BYTES:
             return work().whole(rows)
@@ -166,9 +174,15 @@ class _Work:
     """One call's slice on its way."""
 
     def __init__(
-        self, connection: Connection, plan: KeyedPlan, part: Slice, driver: Driver
+        self,
+        connection: Connection,
+        plan: KeyedPlan,
+        part: Slice,
+        driver: Driver,
+        notes: dict[str, str],
     ) -> None:
         self.connection, self.plan, self.part, self.driver = connection, plan, part, driver
+        self.notes = notes
         self.native = plan.native
         frame = frame_of_call(connection, driver)
         self.frame = Frame.savepoint("fastbulk_keyed") if frame.begin != "BEGIN" else frame
@@ -279,6 +293,8 @@ class _Work:
     ) -> Answer:
         """Sends a statement of these rows."""
         shown = f"{what} {self.native.sql_table} /* FROM unnest, {len(rows)} rows */"
+        if what != "SELECT":
+            self.notes["statement"] = KEYED["postgresql"][self.native.verb]
 
         def run(start: int, stop: int) -> Answer:
             sql, arrays = write(rows[start:stop])
@@ -328,6 +344,7 @@ class _Work:
     def send_some(self, rows: list[int], what: str, columns: str, frame: Frame) -> list[Answer]:
         """Sends a statement per row in one message."""
         shown = f"{what} {self.native.sql_table} /* {len(rows)} rows */"
+        self.notes["statement"] = _OF_ONE_ROW[self.native.verb]
 
         def run(start: int, stop: int, end: str = "") -> list[Answer]:
             statements = [self.row_writer.row(self.part, row) for row in rows[start:stop]]

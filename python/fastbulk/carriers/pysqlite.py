@@ -17,6 +17,7 @@ from sqlalchemy import exc, literal, null, select
 
 from .. import _native, errors
 from ..orm.constraints import columns_of_check
+from ..roads import KEYED
 from . import plain, statement
 
 if TYPE_CHECKING:
@@ -197,7 +198,13 @@ def native(
             part = source.next_slice()
 
 
-def keyed(connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequence[int]) -> Outcome:
+def keyed(
+    connection: Connection,
+    plan: KeyedPlan,
+    part: Slice,
+    skipped: Sequence[int],
+    notes: dict[str, str],
+) -> Outcome:
     """Updates, upserts or deletes the rows that the slice's keys find, but those in ``skipped``.
 
     Raises
@@ -207,6 +214,7 @@ def keyed(connection: Connection, plan: KeyedPlan, part: Slice, skipped: Sequenc
     sqlalchemy.exc.InvalidRequestError
         Two rows have one key, or a trigger dropped a row.
     """
+    notes["statement"] = KEYED["sqlite"][plan.native.verb]
     plain.begin_on_sqlite(connection)
     if not connection.dialect.is_async:
         return _run(connection, plan, part, skipped=skipped)
