@@ -26,6 +26,7 @@ KNOW_SQLALCHEMY = {
     "keyed.py",
     "result.py",
     "returned.py",
+    "retry.py",
     "targets.py",
     "verbs.py",
 }
