@@ -45,15 +45,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--seconds",
-        type=float,
-        default=2.0,
-        help="how long the writers of test_writers.py are at it",
-    )
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that depends on a backend runs on every one, or on those that its marks name."""
     if "backend" in metafunc.fixturenames:

@@ -59,7 +59,8 @@ _BYTES = 32 << 20
 #: Statements of rows that are one message.
 _TOGETHER = 500
 
-_OF_ONE_ROW = {"update": "UPDATE", "upsert": "INSERT..ON CONFLICT", "delete": "DELETE"}
+#: The statements of few rows.
+_FEW = {"update": "UPDATE", "upsert": "INSERT..VALUES ON CONFLICT", "delete": "DELETE"}
 
 _COUNTED = "SELECT 0::int8, ''::text"
 
@@ -315,6 +316,7 @@ class _Work:
     ) -> Answer:
         """Sends a statement of a few rows, which undoes itself, or does all."""
         shown = f"INSERT INTO {self.native.sql_table} /* VALUES, {len(rows)} rows */"
+        self.notes["statement"] = _FEW[self.native.verb]
 
         def run(start: int, stop: int, end: str = "") -> Answer:
             text = sql if stop - start == len(rows) else write(rows[start:stop])
@@ -344,7 +346,7 @@ class _Work:
     def send_some(self, rows: list[int], what: str, columns: str, frame: Frame) -> list[Answer]:
         """Sends a statement per row in one message."""
         shown = f"{what} {self.native.sql_table} /* {len(rows)} rows */"
-        self.notes["statement"] = _OF_ONE_ROW[self.native.verb]
+        self.notes["statement"] = _FEW[self.native.verb]
 
         def run(start: int, stop: int, end: str = "") -> list[Answer]:
             statements = [self.row_writer.row(self.part, row) for row in rows[start:stop]]
