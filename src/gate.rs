@@ -1,4 +1,4 @@
-//! The one place where running native code looks back at Python: Ctrl-C and the clock.
+//! The one place where running native code looks back at Python: Ctrl-C, the clock, and others.
 #![allow(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -11,6 +11,35 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// In less time a signal is not likely to have come.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// How long rows are read before others have a turn: as long as Python itself lets a thread run.
+const TURN: Duration = Duration::from_millis(5);
+
+/// Lets others run now and then, in code that holds the GIL: other threads, and where it is given a
+/// `pause`, what waits on the caller's event loop.
+pub struct Breath<'a> {
+    pause: Option<&'a Py<PyAny>>,
+    last: Instant,
+}
+
+impl<'a> Breath<'a> {
+    pub fn new(pause: Option<&'a Py<PyAny>>) -> Self {
+        Self { pause, last: Instant::now() }
+    }
+
+    /// Takes one where it is due; an error is what was raised in the pause.
+    pub fn take(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.last.elapsed() < TURN {
+            return Ok(());
+        }
+        match self.pause {
+            Some(pause) => drop(pause.call0(py)?),
+            None => py.detach(|| ()),
+        }
+        self.last = Instant::now();
+        Ok(())
+    }
+}
 
 /// Asks Python for a pending signal now and then, from code that runs without the GIL.
 pub struct Gate {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from sqlalchemy.util import greenlet_spawn
 pytest.register_assert_rewrite("oracle", "world")
 
 # What is imported before its registration keeps its plain assertions.
+import fastbulk  # noqa: E402
 import servers  # noqa: E402
 from fastbulk.carriers import own  # noqa: E402
 from oracle import (  # noqa: E402
@@ -24,6 +24,7 @@ from oracle import (  # noqa: E402
     Form,
     Oracle,
     WithTables,
+    awaited,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if backend is None or not backend.is_async:
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    asyncio.run(greenlet_spawn(runtestprotocol, item, nextitem=nextitem))
+    backend.loop(greenlet_spawn(runtestprotocol, item, nextitem=nextitem))
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 
@@ -157,6 +158,9 @@ def databases(
     if backend.own_connection:
         monkeypatch.setattr(own, "FEW", -1)
         monkeypatch.setattr(own, "FEW_SPREAD", -1)
+    if backend.is_async:
+        for verb in ("insert", "update", "upsert", "delete", "explain"):
+            monkeypatch.setattr(fastbulk, verb, awaited(verb))
     oracle = Oracle(backend, request.getfixturevalue(backend.place))
     yield oracle
     oracle.dispose()

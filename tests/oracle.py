@@ -5,6 +5,7 @@ A backend or a form of input joins the whole suite by one row of `BACKENDS` or `
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import dataclasses
 import itertools
@@ -12,13 +13,16 @@ import re
 import sqlite3
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+import uvloop
 from sqlalchemy import (
     Column,
+    Connection,
+    Engine,
     Integer,
     QueuePool,
     String,
@@ -30,14 +34,19 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session, declarative_base, mapped_column
+from sqlalchemy.orm import Session, declarative_base, mapped_column, scoped_session
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import await_only
 
 import fastbulk
-from fastbulk import _native
+from fastbulk import _native, aio
 from fastbulk.errors import EncodingError, RangeError
 from fastbulk.orm.defaults import uses_context
 from fastbulk.orm.returning import as_list, is_entity
@@ -47,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL
 
     from servers import Server
 
@@ -76,8 +85,11 @@ class Backend:
     own_connection: bool = False
     #: Tests without a mark run on it.
     whole: bool = True
-    #: Tests run on an event loop, as SQLAlchemy runs code on an asynchronous driver.
+    #: Tests run on an event loop, as SQLAlchemy runs code on an asynchronous driver, and there the
+    #: verbs are awaited.
     is_async: bool = False
+    #: What runs that loop.
+    loop: Callable[[Any], Any] = asyncio.run
     #: The backend and the driver, as `roads.WAYS` names them.
     speaks: tuple[str, str] = ("sqlite", "pysqlite")
 
@@ -271,6 +283,16 @@ BACKENDS = {
         own_connection=True,
         speaks=("postgresql", "tokio-postgres"),
     ),
+    "async-engine": Backend(
+        postgresql("asyncpg"),
+        postgresql_contents,
+        "postgres",
+        "SERIAL PRIMARY KEY",
+        own_connection=True,
+        whole=False,
+        is_async=True,
+        speaks=("postgresql", "tokio-postgres"),
+    ),
     **{
         f"{server}-{driver}": Backend(
             mysql(driver),
@@ -298,6 +320,16 @@ BACKENDS = {
         )
         for server, driver in (("mariadb", "pymysql"), ("mysql", "mysqldb"))
     },
+}
+BACKENDS |= {
+    f"async-{server}-engine": replace(
+        BACKENDS[f"{server}-engine"], engine=mysql(driver), whole=False, is_async=True
+    )
+    for server, driver in (("mariadb", "asyncmy"), ("mysql", "aiomysql"))
+}
+BACKENDS |= {
+    f"uvloop-{name}": replace(BACKENDS[name], loop=uvloop.run, whole=False)
+    for name in ("aiosqlite", "asyncpg", "psycopg_async", "mysql-aiomysql")
 }
 #: SQLite that fastbulk can't reach, unless Python loads extensions.
 BEFORE_IMPORT = Backend(sqlite_before_import, sqlite_contents)
@@ -425,8 +457,6 @@ class Oracle:
             return error
 
     def by_fastbulk(self, model: Any, rows: Any, *, road: str = "native", **arguments: Any) -> Any:
-        if self.backend.is_async:
-            return await_only(self.by_awaiting(model, rows, road, arguments))
         with Session(self.ours) as session, session.begin():
             returning = arguments.get("returning")
             by_engine = self.backend.own_connection and not needs_session(returning)
@@ -438,12 +468,6 @@ class Oracle:
             if by_engine and road == "native" and not uses_context(model.__table__):
                 assert result.road.driver == driver, result.road
             return comparable(result) if returning is not None else None
-
-    async def by_awaiting(self, model: Any, rows: Any, road: str, arguments: Any) -> Any:
-        async with AsyncSession(AsyncEngine(self.ours)) as session, session.begin():
-            result = await fastbulk.aio.insert(session, model, rows, **arguments)
-            assert result.road.name == road, result.road
-            return comparable(result) if arguments.get("returning") is not None else None
 
     def by_sqlalchemy(
         self,
@@ -470,6 +494,34 @@ class Oracle:
                 return None
             result = session.execute(statement, rows, execution_options=given)
             return None if returning is None else comparable(result)
+
+
+def awaited(name: str) -> Callable[..., Any]:
+    """The verb of `fastbulk.aio`, for code that runs in a greenlet."""
+    sync, verb = getattr(fastbulk, name), getattr(aio, name)
+
+    def call(target: Any, *arguments: Any, **named: Any) -> Any:
+        twin = twin_of(target)
+        if twin is None:
+            return sync(target, *arguments, **named)
+        return await_only(verb(twin, *arguments, **named))
+
+    return call
+
+
+def twin_of(target: Any) -> Any:
+    """The asynchronous twin of a Session, Connection or Engine."""
+    if isinstance(target, scoped_session):
+        target = target()
+    if isinstance(target, Engine):
+        return AsyncEngine(target)
+    if isinstance(target, Connection):
+        return AsyncConnection(AsyncEngine(target.engine), target)
+    if not isinstance(target, Session):
+        return None
+    twin = AsyncSession()
+    twin.sync_session = twin._proxied = target
+    return twin
 
 
 def needs_session(returning: Any) -> bool:

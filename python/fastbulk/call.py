@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from . import errors
 from ._native import ColumnError, RowError, Source
 from .carriers import carrier_of, own, spread, sqlalchemy
-from .carriers.adapted import breathe
+from .carriers.adapted import pause_of
 from .orm.defaults import DefaultContext, uses_context
 from .orm.mapping import InsertPlan, Request, insert_plan, table_of, why_not_native
 from .result import Result, Timing
@@ -130,7 +130,14 @@ class Call:
             size["max_rows"] = _ROWS // len(self.held.others) // 4
         context = DefaultContext(connection)
         try:
-            source = Source(plan.native, rows, adapt=plan.adapt, context=context, **size)
+            source = Source(
+                plan.native,
+                rows,
+                adapt=plan.adapt,
+                context=context,
+                pause=pause_of(connection),
+                **size,
+            )
         except ColumnError as error:
             raise errors.of_column(error, plan.table) from None
         note_objects(source, notes)
@@ -162,7 +169,12 @@ class Call:
         if session is None or not plan.returning.has_entities:
             return Result.of_columns(dialect, plan.returning, outcomes)
         return Result.of_entities(
-            dialect, session, plan.returning, outcomes, self.execution_options
+            dialect,
+            session,
+            plan.returning,
+            outcomes,
+            self.execution_options,
+            pause_of(self.held.connection),
         )
 
     def _by_sqlalchemy(self, rows: Iterable[Any], report: Report | None) -> Result:
@@ -212,12 +224,14 @@ def _outcomes(
     the caller sees the error.
     """
     outcomes = []
+    pause = pause_of(held.connection)
     with closing(sent):
         for outcome in sent:
             outcomes.append(outcome)
             if report is not None:
                 report(source.rows, None)
-            breathe(held.connection)
+            if pause is not None:
+                pause()
     return outcomes
 
 
@@ -251,16 +265,16 @@ def why_not_own(
             return "mapped objects need a Session"
         if uses_context(table_of(mapper)):
             return "a default is given the connection"
-        if request.returning and not own.returns(engine):
-            return "rows that come back are read by the engine's driver"
         own.initialize(engine)
         asked = request
         if translated := schemas(engine, execution_options):
             asked = replace(request, schema_translate_map=translated)
         try:
-            insert_plan(mapper, engine.dialect, asked, carrier_of(engine.dialect))
+            plan = insert_plan(mapper, engine.dialect, asked, carrier_of(engine.dialect))
         except exc.CompileError as error:
             return str(error)
+        if plan.returning is not None and not own.returns(engine, plan.returning.types):
+            return "rows that come back are read by the engine's driver"
         return None
 
     return why

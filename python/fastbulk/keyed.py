@@ -6,7 +6,6 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,7 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from . import errors
 from ._native import ColumnError, Columns, RowError, Source
 from .call import check_entities, note_objects, schemas
-from .carriers.adapted import breathe
+from .carriers.adapted import pause_of
 from .orm import synchronize
 from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
@@ -190,7 +189,7 @@ class KeyedCall:
             context=context,
             max_rows=sys.maxsize,
             max_bytes=sys.maxsize,
-            pause=partial(breathe, connection) if connection.dialect.is_async else None,
+            pause=pause_of(connection),
         )
 
     def _check_given(self, plan: KeyedPlan, part: Slice) -> None:
@@ -242,7 +241,8 @@ class KeyedCall:
         if session is None or not returning.has_entities:
             return Result.of_columns(dialect, returning, outcomes)
         options = {"populate_existing": True, **self.execution_options}
-        return Result.of_entities(dialect, session, returning, outcomes, options)
+        pause = pause_of(self.held.connection)
+        return Result.of_entities(dialect, session, returning, outcomes, options, pause)
 
     def _read_back(self, rows: Rows) -> Result:
         """What is to be returned of rows in several tables, by a query for each row."""

@@ -12,7 +12,7 @@ from .orm.identity import RowMetaData, cyclic_gc_paused, load
 from .returned import Fetched, Returned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import Session
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 else:
     _Rows = ChunkedIteratorResult
 
+
+#: Mapped objects are built in so many rows at a time where others wait: a turn of theirs is near.
+_PORTION = 1_000
 
 _NO_ROWS = null_dml_result()._metadata
 
@@ -118,8 +121,8 @@ class Result(_Rows):
         rows = _scalars if single else processed_rows
         result = cls(
             RowMetaData(returning),
-            # Python objects are made when they are asked for.
-            lambda size: iter((rows(dialect, returning, outcomes),)),
+            # Python objects are made when they are asked for, of one statement after the other.
+            lambda size: (rows(dialect, returning, [outcome]) for outcome in outcomes),
             source_supports_scalars=single,
         )
         result._returned = Returned(returning.keys, returning.types, dialect, outcomes)
@@ -133,17 +136,31 @@ class Result(_Rows):
         returning: Returning,
         outcomes: Sequence[_native.Outcome],
         execution_options: Mapping[str, Any],
+        pause: Callable[[], None] | None = None,
     ) -> Result:
-        """Rows with mapped objects or bundles, which are built here and held by the result."""
+        """Rows with mapped objects or bundles, which are built here and held by the result.
+
+        ``pause`` is called between some rows and the next ones.
+        """
         with cyclic_gc_paused():
             rows = processed_rows(dialect, returning, outcomes)
-            return cls.of(load(session, returning, rows, execution_options))
+            size = len(rows) if pause is None else _PORTION
+            first = load(session, returning, rows[:size], execution_options)
+            scalars = first._source_supports_scalars
+            loaded = _fetched(first)
+        for start in range(size, len(rows), size or 1):
+            if pause is not None:
+                pause()
+            with cyclic_gc_paused():
+                more = load(session, returning, rows[start : start + size], execution_options)
+                loaded += _fetched(more)
+        return cls(first._metadata, lambda size: iter((loaded,)), source_supports_scalars=scalars)
 
     @classmethod
     def of(cls, result: Any, dialect: Dialect | None = None, types: Sequence[Any] = ()) -> Result:
         """All rows of another result, fetched; their types, if they are columns."""
         scalars = result._source_supports_scalars
-        rows = result.scalars().all() if scalars else [tuple(row) for row in result]
+        rows = _fetched(result)
         fetched = cls(result._metadata, lambda size: iter((rows,)), source_supports_scalars=scalars)
         if dialect is not None and None not in types:
             tuples = [(row,) for row in rows] if scalars else rows
@@ -200,6 +217,12 @@ class Result(_Rows):
         except Exception as error:
             raise exc.InvalidRequestError(f"no Arrow form: {error}") from error
         return table.__arrow_c_stream__(requested_schema)
+
+
+def _fetched(result: Any) -> list[Any]:
+    if result._source_supports_scalars:
+        return list(result.scalars())
+    return [tuple(row) for row in result]
 
 
 def processed_rows(

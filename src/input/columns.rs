@@ -11,10 +11,11 @@ use super::arrow::{Batch, Batches, Columns, Lane, dicts};
 use super::convert::{self, Refused};
 use super::objects::{distinct, objects};
 use super::pairs::{How, how};
-use super::rows::RowReader;
+use super::rows::{BLOCK, RowReader};
 use super::source::read_rows;
 use super::value::{Code, Refusal, Stop, push_column, sent};
 use crate::error::{BadColumn, BadValue, Error, Result};
+use crate::gate::Breath;
 use crate::kind::Kind;
 use crate::output::to_python;
 use crate::plan::{Absent, Column, Plan};
@@ -107,12 +108,13 @@ impl ColumnReader {
         max_rows: usize,
         max_bytes: usize,
         code: Code,
+        breath: &mut Breath<'_>,
     ) -> Result<Option<Slice>> {
         let Some(batch) = self.batches.next(py, max_rows, max_bytes)? else { return Ok(None) };
         let slice = if self.by_rows {
-            self.by_rows(py, plan, &batch, code)
+            self.by_rows(py, plan, &batch, code, breath)
         } else {
-            self.slice(py, plan, &batch, code)
+            self.slice(py, plan, &batch, code, breath)
         };
         match slice {
             Err(Error::Foreign) => self.batches.put_back(batch),
@@ -121,7 +123,14 @@ impl ColumnReader {
         slice.map(Some)
     }
 
-    fn by_rows(&self, py: Python<'_>, plan: &Plan, batch: &Batch, code: Code) -> Result<Slice> {
+    fn by_rows(
+        &self,
+        py: Python<'_>,
+        plan: &Plan,
+        batch: &Batch,
+        code: Code,
+        breath: &mut Breath<'_>,
+    ) -> Result<Slice> {
         let lanes = self.batches.fields.iter().zip(&batch.lanes).enumerate();
         let columns = lanes
             .map(|(position, (field, lane))| {
@@ -132,7 +141,7 @@ impl ColumnReader {
         let (adapt, context) = (self.adapt.clone_ref(py), self.context.clone_ref(py));
         let mut reader = RowReader::new(rows.as_any(), adapt, context)?;
         reader.next_row = self.rows;
-        let (slice, _) = read_rows(py, plan, &mut reader, batch.rows, usize::MAX, code, None)?;
+        let (slice, _) = read_rows(py, plan, &mut reader, batch.rows, usize::MAX, code, breath)?;
         slice.ok_or_else(|| Error::Internal("a batch has no rows".to_owned()))
     }
 
@@ -164,13 +173,20 @@ impl ColumnReader {
         }
     }
 
-    fn slice(&self, py: Python<'_>, plan: &Plan, batch: &Batch, code: Code) -> Result<Slice> {
+    fn slice(
+        &self,
+        py: Python<'_>,
+        plan: &Plan,
+        batch: &Batch,
+        code: Code,
+        breath: &mut Breath<'_>,
+    ) -> Result<Slice> {
         let mut columns = Vec::with_capacity(plan.columns.len());
         let mut first: Option<Box<BadValue>> = None;
         for (position, source) in self.sources.iter().enumerate() {
             let given =
                 source.map(|(lane, how)| (&self.batches.fields[lane], &batch.lanes[lane], how));
-            match self.series(py, plan, plan.column(position), given, batch.rows, code) {
+            match self.series(py, plan, plan.column(position), given, batch.rows, code, breath) {
                 Ok(series) => columns.push(series),
                 // Of several bad rows the first is reported.
                 Err(Error::Row(bad)) => {
@@ -180,6 +196,7 @@ impl ColumnReader {
                 }
                 Err(error) => return Err(error),
             }
+            breath.take(py)?;
         }
         match first {
             Some(bad) => Err(Error::Row(bad)),
@@ -200,10 +217,13 @@ impl ColumnReader {
         given: Option<(&FieldRef, &Lane, How)>,
         rows: usize,
         code: Code,
+        breath: &mut Breath<'_>,
     ) -> Result<Series> {
         let Some((field, lane, how)) = given else {
             return match column.absent {
-                Absent::Value(_) => self.of_objects(py, plan, column, &vec![None; rows], code),
+                Absent::Value(_) => {
+                    self.of_objects(py, plan, column, &vec![None; rows], code, breath)
+                }
                 _ => Ok(nothing(column, rows, true)),
             };
         };
@@ -214,11 +234,11 @@ impl ColumnReader {
                     .map_err(|(row, refused)| self.refused(py, column, field, array, row, refused))
             }
             (How::AsObjects, Lane::Arrow(array)) if by_distinct(column, array) => {
-                self.of_distinct(py, plan, column, array, code)
+                self.of_distinct(py, plan, column, array, code, breath)
             }
             _ => {
                 let values = self.objects(py, field, lane, rows, &column.key)?;
-                self.of_objects(py, plan, column, &cells(values), code)
+                self.of_objects(py, plan, column, &cells(values), code, breath)
             }
         }
     }
@@ -231,6 +251,7 @@ impl ColumnReader {
         column: &Column,
         array: &ArrayRef,
         code: Code,
+        breath: &mut Breath<'_>,
     ) -> Result<Series> {
         let (positions, values) = distinct(array)
             .map_err(|refused| Error::Internal(format!("a dictionary can't be read: {refused}")))?;
@@ -238,7 +259,7 @@ impl ColumnReader {
         let rows = values.len();
         let series = self
             .objects(py, &field, &Lane::Arrow(values), rows, &column.key)
-            .and_then(|values| self.of_objects(py, plan, column, &cells(values), code))
+            .and_then(|values| self.of_objects(py, plan, column, &cells(values), code, breath))
             .map_err(|error| self.in_row_of(error, &positions))?;
         Ok(series.spread(py, column.kind, &positions))
     }
@@ -271,16 +292,21 @@ impl ColumnReader {
         column: &Column,
         cells: &[Option<Bound<'py, PyAny>>],
         code: Code,
+        breath: &mut Breath<'_>,
     ) -> Result<Series> {
         let mut builder = SeriesBuilder::new(column.kind, cells.len());
-        match push_column(py, plan, column, cells, &mut builder, code) {
-            Ok(()) => Ok(builder.finish()),
-            Err(Stop::Foreign) => Err(Error::Foreign),
-            Err(Stop::At(row, refusal)) => {
-                let value = sent(py, column, cells[row].as_ref()).map(Bound::unbind);
-                Err(refusal.at(py, self.rows + row, &column.key, value))
+        for (block, cells) in cells.chunks(BLOCK).enumerate() {
+            match push_column(py, plan, column, cells, &mut builder, code) {
+                Ok(()) => breath.take(py)?,
+                Err(Stop::Foreign) => return Err(Error::Foreign),
+                Err(Stop::At(row, refusal)) => {
+                    let value = sent(py, column, cells[row].as_ref()).map(Bound::unbind);
+                    let row = self.rows + block * BLOCK + row;
+                    return Err(refusal.at(py, row, &column.key, value));
+                }
             }
         }
+        Ok(builder.finish())
     }
 
     fn refused(

@@ -12,6 +12,7 @@ use super::columns::ColumnReader;
 use super::rows::{BLOCK, Block, RowReader};
 use super::value::{Code, Stop, push_column, sent};
 use crate::error::{Error, Result};
+use crate::gate::Breath;
 use crate::plan::Plan;
 use crate::slice::{MAX_BYTES, MAX_ROWS, Slice};
 use crate::values::{Series, SeriesBuilder, Values};
@@ -36,7 +37,7 @@ pub struct Source {
     state: Mutex<State>,
     max_rows: usize,
     max_bytes: usize,
-    /// Called after every [`MAX_ROWS`] rows of a slice: an event loop is to run.
+    /// Called now and then while rows are read on the caller's thread: an event loop is to run.
     pause: Option<Py<PyAny>>,
     /// No Python code of the user's runs while the rows are read.
     #[pyo3(get)]
@@ -207,10 +208,13 @@ impl Source {
     fn read_slice(&self, py: Python<'_>, state: &mut State, code: Code) -> Result<Option<Slice>> {
         let (plan, max_rows, max_bytes) = (self.plan.get(), state.next_rows, self.max_bytes);
         state.next_rows = self.max_rows.min(max_rows.saturating_add(max_rows / 4));
+        // Beside the caller's thread there is no event loop.
+        let pause = self.pause.as_ref().filter(|_| code == Code::Any);
+        let mut breath = Breath::new(pause);
         match &mut state.input {
             Input::Rows(reader) => {
                 let row = reader.next_row;
-                match read_rows(py, plan, reader, max_rows, max_bytes, code, self.pause.as_ref()) {
+                match read_rows(py, plan, reader, max_rows, max_bytes, code, &mut breath) {
                     Ok((slice, exhausted)) => {
                         state.exhausted = exhausted;
                         Ok(slice)
@@ -224,7 +228,7 @@ impl Source {
                 }
             }
             Input::Columns(reader) => {
-                let slice = reader.read(py, plan, max_rows, max_bytes, code)?;
+                let slice = reader.read(py, plan, max_rows, max_bytes, code, &mut breath)?;
                 state.exhausted = slice.is_none() || reader.ended();
                 Ok(slice)
             }
@@ -248,7 +252,7 @@ pub fn read_rows(
     max_rows: usize,
     max_bytes: usize,
     code: Code,
-    pause: Option<&Py<PyAny>>,
+    breath: &mut Breath<'_>,
 ) -> Result<(Option<Slice>, bool)> {
     let first_row = reader.next_row;
     let mut builders: Vec<_> = plan
@@ -265,11 +269,7 @@ pub fn read_rows(
         exhausted = block.rows < want;
         convert(py, plan, &block, first_row + rows, &mut builders, code)?;
         read?;
-        if let Some(pause) = pause
-            && rows / MAX_ROWS < (rows + block.rows) / MAX_ROWS
-        {
-            pause.call0(py)?;
-        }
+        breath.take(py)?;
         rows += block.rows;
         nbytes = builders.iter().map(SeriesBuilder::nbytes).sum();
     }

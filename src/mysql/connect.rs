@@ -30,6 +30,8 @@ const OVERHEAD: usize = 1 << 10;
 #[pyclass(frozen, module = "fastbulk._native")]
 pub struct MysqlConnection {
     options: Opts,
+    /// The server's number of the connection.
+    #[pyo3(get)]
     id: u32,
     state: Own<State>,
 }

@@ -11,13 +11,30 @@ import inspect
 import itertools
 import os
 import random
+import re
+import ssl
 import sys
 import time
 from collections import Counter, UserDict
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
-from sqlalchemy import Column, Integer, String, event, exc, func, select
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Enum,
+    ForeignKey,
+    Integer,
+    Numeric,
+    String,
+    UniqueConstraint,
+    event,
+    exc,
+    func,
+    select,
+)
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -31,10 +48,13 @@ from sqlalchemy.util import await_only
 import fastbulk
 from fastbulk import aio
 from fastbulk.carriers import own
+from fastbulk.carriers.libpq import RefusedError
+from fastbulk.carriers.own_asyncpg import settings
 from oracle import Oracle, model, place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -206,38 +226,157 @@ def test_errors_say_the_row(engine: Engine, Thing: Any) -> None:
         assert (error.row, error.column, error.value) == (count, "name", "1")
 
 
+OWN = {
+    "psycopg": "tokio-postgres",
+    "asyncpg": "tokio-postgres",
+    "aiomysql": "mysql_async",
+    "asyncmy": "mysql_async",
+}
+
+
 def test_an_engine_has_a_connection_of_its_own(
     engine: Engine, Thing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if engine.driver != "psycopg":
+    if engine.driver not in OWN:
         return
     monkeypatch.setattr(own, "FEW", -1)
     asynchronous = AsyncEngine(engine)
 
     async def load() -> None:
-        result = await aio.insert(asynchronous, Thing, rows_of(3), returning=Thing.id)
-        assert (result.road.driver, result.scalars().all()) == ("tokio-postgres", [1, 2, 3])
+        result = await aio.insert(asynchronous, Thing, rows_of(3))
+        assert (result.road.driver, result.rowcount) == (OWN[engine.driver], 3), result.road
         with pytest.raises(exc.IntegrityError) as caught:
             await aio.insert(asynchronous, Thing, rows_of(300))
         assert place(caught.value) == (0, "name", "0")
         several = await aio.insert(asynchronous, Thing, [{}], connections=2)
         assert "spread" in several.road.refused["own connection"]
-        task = asyncio.ensure_future(_coroutine(aio.insert(asynchronous, Thing, endless())))
+        for end in (cancelled, timed_out):
+            await end(aio.insert(asynchronous, Thing, endless()))
+        async with AsyncSession(asynchronous) as session:
+            assert await stored(session, Thing) == 4
+            assert await running(session) == 0
+
+    async def cancelled(call: Any) -> None:
+        task = asyncio.ensure_future(call)
         await asyncio.sleep(0.5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with AsyncSession(asynchronous) as session:
-            assert await stored(session, Thing) == 4
-            query = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(query, 'COPY')"
-            connection = await session.connection()
-            assert (await connection.exec_driver_sql(query)).scalar() == 0
+
+    async def timed_out(call: Any) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(call, 0.5)
 
     def endless() -> Iterator[dict[str, Any]]:
         for i in itertools.count():
             yield {"name": f"n{i}"}
 
     await_only(load())
+
+
+async def running(session: AsyncSession) -> int:
+    """How many statements that write are still at work on the server after some seconds."""
+    name = session.get_bind().dialect.name
+    if name == "sqlite":
+        return 0
+    if name == "postgresql":
+        query = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query {}"
+    else:
+        query = "SELECT count(*) FROM information_schema.processlist WHERE info {}"
+    like = query.format("NOT LIKE 'SELECT count(*)%%'")
+    connection = await session.connection()
+    count = 1
+    for _ in range(50):
+        count = (await connection.exec_driver_sql(like)).scalar_one()
+        if count == 0:
+            break
+        await asyncio.sleep(0.1)
+    return count
+
+
+def test_what_an_engine_gives_back_and_raises(databases: Oracle) -> None:
+    """A connection of our own has the values and the errors of the driver in whose place it is."""
+    if not databases.backend.own_connection:
+        return
+    Thing = model(
+        name=Column(String(50), nullable=False),
+        kind=Column(Enum("a", "b", name="kind"), server_default="b"),
+        cents=Column(Numeric(8, 2)),
+        paid=Column(Boolean),
+        parent=Column(ForeignKey("thing.id")),
+        args=(CheckConstraint("cents < 100", name="cheap"), UniqueConstraint("name")),
+    )
+    databases.create(Thing)
+    rows = [{"name": f"n{i}", "cents": i / 8, "paid": i % 3 == 0} for i in range(100)]
+    keys = databases.check(Thing, rows, returning=Thing.id)
+    assert len(keys) == 101
+    some = [{"name": f"m{i}", "kind": "a"} for i in range(100)]
+    assert len(databases.check(Thing, some, returning=[Thing.name, Thing.kind, Thing.paid])) == 101
+    refused: tuple[dict[str, Any], ...] = (
+        {"name": "n5"},
+        {"name": None},
+        {"name": "x" * 51},
+        {"kind": "c"},
+        {"cents": 100},
+        {"cents": 10**9},
+        {"parent": 10**6},
+    )
+    for bad in refused:
+        given = [{"name": f"o{i}"} for i in range(100)]
+        given[77] |= bad
+        error = databases.check(Thing, given)
+        assert isinstance(error, exc.DBAPIError), bad
+        assert error.row == 77, bad  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, None),
+        ({"host": ["a", "b"], "port": [1, 2]}, {"hosts": ["a", "b"], "ports": [1, 2]}),
+        ({"host": "/run"}, {"hosts": ["/run"], "tls": ("disable", None)}),
+        ({"timeout": 2.5, "statement_cache_size": 0}, {"connect_timeout": 3}),
+        (
+            {"server_settings": {"application_name": "x", "search_path": r"a, \b"}},
+            {"application_name": "x", "options": r"-c search_path=a,\ \\b"},
+        ),
+        ({"ssl": False}, {"tls": ("disable", None)}),
+        ({"ssl": "require"}, {"tls": ("require", None)}),
+        ({"ssl": True}, "Python's own authorities"),
+        ({"ssl": ssl.create_default_context()}, "ssl is of type SSLContext"),
+        ({"ssl": "verify-full"}, "of authorities does not exist"),
+        ({"host": ""}, "no host"),
+        ({"password": lambda: "x"}, "password is of type function"),
+        ({"command_timeout": 5}, "'command_timeout' is asyncpg's own"),
+        ({"dsn": "postgresql://"}, "'dsn'"),
+        ({"target_session_attrs": "standby"}, "target_session_attrs=standby"),
+    ],
+)
+def test_what_asyncpg_would_connect_with(
+    arguments: dict[str, Any], expected: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PGAPPNAME", "read by libpq alone")
+    given = {"host": "h", "user": "u", "password": "p", "database": "d", **arguments}
+    if isinstance(expected, str):
+        with pytest.raises(RefusedError, match=re.escape(expected)):
+            settings(given)
+        return
+    found = settings(given)
+    default = {"hosts": ["h"], "application_name": None, "tls": ("prefer", None)}
+    for name, value in {**default, **(expected or {})}.items():
+        assert (getattr(found, name) if name != "tls" else found.tls[:2]) == value, name
+
+
+def test_a_file_of_passwords_is_asyncpgs_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"host": "h", "user": "u", "database": "d"}
+    assert settings(given).password is None
+    (tmp_path / ".pgpass").write_text("*:*:*:*:secret\n")
+    with pytest.raises(RefusedError, match="file of passwords"):
+        settings(given)
 
 
 # Cancelling
@@ -280,7 +419,7 @@ def test_cancelling_at_random_moments(engine: Engine, Thing: Any) -> None:
                 except exc.PendingRollbackError:
                     usable[False] += 1
                 await session.rollback()
-                assert await stored(session, Thing) == 0
+                assert (await stored(session, Thing), await running(session)) == (0, 0)
                 await aio.insert(session, Thing, rows_of(3))
         assert usable[True] >= usable[False], (seed, usable)
         async with AsyncSession(asynchronous) as session:
@@ -361,10 +500,9 @@ def test_a_timeout_ends_what_waits_for_a_lock(engine: Engine, Thing: Any) -> Non
     await_only(load())
 
 
-def test_many_calls_leave_nothing(engine: Engine, Thing: Any) -> None:
+def test_a_thousand_calls_leave_nothing(engine: Engine, Thing: Any) -> None:
     async def load() -> None:
-        asynchronous = AsyncEngine(engine)
-        async with AsyncSession(asynchronous) as session:
+        async with AsyncSession(AsyncEngine(engine)) as session:
 
             async def call(count: int) -> None:
                 for _ in range(count):
@@ -372,20 +510,23 @@ def test_many_calls_leave_nothing(engine: Engine, Thing: Any) -> None:
                     await aio.insert(session, Thing, slowly(3))
                     await session.rollback()
 
-            await call(20)
-            gc.collect()
-            before = resources()
-            await call(100)
+            await call(50)
+            before, objects, memory = resources()
+            await call(500)
             # Threads of drivers close their files a moment later.
             for _ in range(100):
-                gc.collect()
-                if resources() <= before:
+                after, more_objects, more_memory = resources()
+                if after <= before:
                     break
                 await asyncio.sleep(0.02)
-            assert resources() <= before
+            assert after <= before
+            assert more_objects - objects < 500
+            assert more_memory - memory < 8 << 20
 
-    def resources() -> Counter[str]:
-        return Counter(tasks=len(asyncio.all_tasks()), files=len(os.listdir("/proc/self/fd")))
+    def resources() -> tuple[Counter[str], int, int]:
+        gc.collect()
+        open_ = Counter(tasks=len(asyncio.all_tasks()), files=len(os.listdir("/proc/self/fd")))
+        return open_, len(gc.get_objects()), psutil.Process().memory_info().rss
 
     await_only(load())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from sqlalchemy.util import await_only, greenlet_spawn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 
     from sqlalchemy.engine import Connection
 
@@ -26,10 +26,23 @@ _ROWS = 64
 _SOON = 0.05
 
 
-def breathe(connection: Connection) -> None:
-    """Lets the event loop run for a moment, if the connection's driver lives in one."""
-    if connection.dialect.is_async:
-        await_only(asyncio.sleep(0))
+def pause_of(connection: Connection) -> Callable[[], None] | None:
+    """What lets the event loop run for a moment, if the connection's driver lives in one."""
+    return breathe if connection.dialect.is_async else None
+
+
+def breathe() -> None:
+    """Lets the event loop run for a moment."""
+    await_only(asyncio.sleep(0))
+
+
+async def in_turns(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """The pieces, as they are made in a greenlet, so that the loop runs while and after one is."""
+    iterator = iter(pieces)
+    while (piece := await greenlet_spawn(next, iterator, None)) is not None:
+        yield piece
+        # What the socket takes at once is no reason for a driver to wait.
+        await asyncio.sleep(0)
 
 
 def to_its_end(connection: Connection, work: Callable[[], _T], cancel: Cancel) -> _T:
@@ -67,6 +80,13 @@ def in_thread(work: Callable[[], _T], cancel: Callable[[], None]) -> _T:
         await_only(asyncio.to_thread(cancel))
         await_only(asyncio.wait([running]))
         raise cancelled from running.exception()
+
+
+def beside(connection: Connection, work: Callable[..., _T], *arguments: Any) -> _T:
+    """Does native work that needs no GIL: on a thread where an event loop would wait for it."""
+    if not connection.dialect.is_async:
+        return work(*arguments)
+    return await_only(asyncio.to_thread(work, *arguments))
 
 
 def pull(rows: AsyncIterable[Any]) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import ipaddress
 import re
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.util import await_only
 
 from . import plain, postgresql, postgresql_keyed
+from .adapted import in_turns
 from .postgresql_text import array, range_
 from .sent import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
 
@@ -100,17 +100,10 @@ async def _copy(connection: Any, sql: str, pieces: Iterable[bytes]) -> int:
         table,
         schema_name=schema,
         columns=columns,
-        source=_breathing(pieces),
+        source=in_turns(pieces),
         format="binary",
     )
     return _count(status)
-
-
-async def _breathing(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
-        # What the socket takes at once is no reason for asyncpg to wait.
-        await asyncio.sleep(0)
 
 
 def _count(status: str) -> int:

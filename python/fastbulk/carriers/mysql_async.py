@@ -6,13 +6,18 @@ have. Rows that are to come back are the driver's affair: a call that wants some
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.util import await_only
 
 from .. import _native
 from . import mysql, mysql_settings, mysqlconnector, mysqldb, own_cursor, pymysql
+from .adapted import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import ModuleType
 
@@ -26,14 +31,13 @@ if TYPE_CHECKING:
 #: What a road calls this driver.
 NAME = "mysql_async"
 
-#: Rows that come back have the values that the engine's driver makes of them.
-RETURNS = False
-
 #: The carriers of the drivers in whose place such a connection is opened.
 _DRIVERS: dict[str, ModuleType] = {
     "mysqldb": mysqldb,
     "pymysql": pymysql,
     "mysqlconnector": mysqlconnector,
+    "aiomysql": pymysql,
+    "asyncmy": pymysql,
 }
 
 #: The error of a client whose connection is lost.
@@ -56,7 +60,8 @@ def connect(dialect: Dialect, arguments: dict[str, Any]) -> Connection:
             reason = f"the connection's character set is {charset}, not utf8mb4"
             raise mysql_settings.RefusedError(reason)
         settings = mysql_settings.settings(dialect.driver, arguments, **driver.client(dbapi))
-        native = _native.MysqlConnection(settings)
+        open_ = partial(_native.MysqlConnection, settings)
+        native = await_only(asyncio.to_thread(open_)) if dialect.is_async else open_()
     except mysql_settings.RefusedError as error:
         raise dbapi.OperationalError(str(error)) from None
     except _native.MysqlError as error:
@@ -83,6 +88,9 @@ class Connection:
         """An open connection; ``loads_local`` says whether LOAD DATA LOCAL was not forbidden."""
         self.native = native
         self.loads_local = loads_local
+        #: What SQLAlchemy takes for the driver's own.
+        self._connection = self
+        self._is_async = dialect.is_async
         self._driver = _DRIVERS[dialect.driver]
         self._dbapi: Any = dialect.loaded_dbapi
 
@@ -108,13 +116,22 @@ class Connection:
         """Closes the connection."""
         self.native.close()
 
+    terminate = close
+
     def cancel(self) -> None:
         """Ends the statement that runs in another thread."""
         self.native.cancel()
 
+    def thread_id(self) -> int:
+        """The server's number of the connection."""
+        return self.native.id
+
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a native function gives; its error is raised as one of the driver's."""
         try:
+            # An event loop runs while the server works.
+            if self._is_async:
+                return in_thread(partial(function, *arguments), self.native.cancel)
             return function(*arguments)
         except _native.MysqlError as error:
             raise _error(self._driver, self._dbapi, error) from None
@@ -184,6 +201,11 @@ _OURS = {name: _Driver(carrier) for name, carrier in _DRIVERS.items()}
 def facts(connection: SqlalchemyConnection) -> dict[str, str]:
     """What closes a road on this connection: nothing."""
     return {}
+
+
+def returns(dialect: Dialect, types: Sequence[Any]) -> bool:
+    """Whether values can come back: they are what the engine's driver makes of them."""
+    return False
 
 
 def adapt(dialect: Dialect) -> Callable[[Any], Any]:

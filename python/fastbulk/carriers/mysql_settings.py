@@ -73,6 +73,8 @@ _READ_OF = {
             "ssl_verify_identity", "time_zone",
         }
     ),
+    "aiomysql": frozenset({"ssl"}),
+    "asyncmy": frozenset({"ssl"}),
 }  # fmt: skip
 
 #: Arguments that change nothing about what is sent.
@@ -120,7 +122,7 @@ def settings(driver: str, given: Mapping[str, Any], *, libmariadb: bool, flags: 
     if "user" not in asked:
         raise RefusedError("no user is given")
     host, socket = _place(driver, asked)
-    timeout = asked.get("connect_timeout", 10 if driver == "pymysql" else None)
+    timeout = asked.get("connect_timeout", _TIMEOUT.get(driver))
     return Settings(
         host=host,
         port=int(asked.get("port", 3306)),
@@ -132,6 +134,10 @@ def settings(driver: str, given: Mapping[str, Any], *, libmariadb: bool, flags: 
         tls=_tls(driver, asked, libmariadb, over_socket=socket is not None),
         setup=_setup(driver, asked),
     )
+
+
+#: Seconds that a driver takes at most to connect where nothing is said.
+_TIMEOUT = {"pymysql": 10, "asyncmy": 10}
 
 
 def loads_local(given: Mapping[str, Any]) -> bool:
@@ -247,6 +253,21 @@ def _tls_of_mysqlconnector(asked: Mapping[str, Any], libmariadb: bool) -> _Asked
     return _Asked("require" if files else "prefer", files, verify, identity)
 
 
+def _tls_of_aiomysql(asked: Mapping[str, Any], libmariadb: bool) -> _Asked:
+    if asked.get("ssl"):
+        raise RefusedError("an SSLContext is the driver's own")
+    return _Asked("disable")
+
+
+def _tls_of_asyncmy(asked: Mapping[str, Any], libmariadb: bool) -> _Asked:
+    ssl = asked.get("ssl")
+    if not ssl:
+        return _Asked("disable")
+    given = {} if ssl is True else dict(_mapping(ssl))
+    identity = bool(given.pop("check_hostname", True)) and "ca" in given
+    return _Asked("require", given, False, identity)
+
+
 def _files(asked: Mapping[str, Any]) -> tuple[dict[str, Any], bool, bool]:
     files = {name: asked[f"ssl_{name}"] for name in ("ca", "cert", "key") if f"ssl_{name}" in asked}
     return files, bool(asked.get("ssl_verify_cert")), bool(asked.get("ssl_verify_identity"))
@@ -262,4 +283,6 @@ _TLS_OF: dict[str, Callable[[Mapping[str, Any], bool], _Asked]] = {
     "mysqldb": _tls_of_mysqldb,
     "pymysql": _tls_of_pymysql,
     "mysqlconnector": _tls_of_mysqlconnector,
+    "aiomysql": _tls_of_aiomysql,
+    "asyncmy": _tls_of_asyncmy,
 }

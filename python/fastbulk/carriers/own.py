@@ -16,7 +16,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool
 from . import carrier, driver_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
     from sqlalchemy.engine import Connection
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 _BY_DRIVER = {
     ("postgresql", "psycopg"): "tokio_postgres",
     ("postgresql", "psycopg_async"): "tokio_postgres",
+    ("postgresql", "asyncpg"): "tokio_postgres",
     ("mysql", "mysqldb"): "mysql_async",
     ("mysql", "pymysql"): "mysql_async",
     ("mysql", "mysqlconnector"): "mysql_async",
+    ("mysql", "aiomysql"): "mysql_async",
+    ("mysql", "asyncmy"): "mysql_async",
     ("mariadb", "mysqldb"): "mysql_async",
     ("mariadb", "pymysql"): "mysql_async",
     ("mariadb", "mysqlconnector"): "mysql_async",
+    ("mariadb", "aiomysql"): "mysql_async",
+    ("mariadb", "asyncmy"): "mysql_async",
 }
 
 #: Rows of a call that has a connection of the pool: ours takes 5 to 10 ms to open and to learn the
@@ -127,10 +132,10 @@ def begin(engine: Engine) -> Iterator[tuple[ModuleType, Connection]]:
         yield opens, connection
 
 
-def returns(engine: Engine) -> bool:
-    """Whether rows can come back over a connection of our own."""
-    returns: bool = carrier(_BY_DRIVER[_key(engine)]).RETURNS
-    return returns
+def returns(engine: Engine, types: Sequence[Any]) -> bool:
+    """Whether values of these types can come back over a connection of our own."""
+    can: bool = carrier(_BY_DRIVER[_key(engine)]).returns(engine.dialect, types)
+    return can
 
 
 def initialize(engine: Engine) -> None:

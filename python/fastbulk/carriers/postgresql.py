@@ -18,6 +18,7 @@ from sqlalchemy import exc, types
 
 from .. import _native, errors
 from . import statement
+from .adapted import beside
 from .sent import WIDTH, Answer, Keyed, Sent
 
 if TYPE_CHECKING:
@@ -323,7 +324,7 @@ def _insert_unnest(
     shown = f"INSERT INTO {plan.native.sql_table} /* SELECT FROM unnest, {len(part)} rows */"
 
     def run(start: int, stop: int, begin: Texts = (), end: str = "") -> Sent:
-        sql = catalog.writer.insert(part, start, stop)
+        sql = beside(connection, catalog.writer.insert, part, start, stop)
         return _execute(connection, plan, driver, shown, sql, begin, end)
 
     try:

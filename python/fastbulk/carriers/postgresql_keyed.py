@@ -19,6 +19,7 @@ from sqlalchemy import exc
 from .. import _native
 from ..roads import KEYED
 from . import plain, statement
+from .adapted import beside
 from .postgresql import (
     SMALL,
     Frame,
@@ -298,7 +299,7 @@ class _Work:
             self.notes["statement"] = KEYED["postgresql"][self.native.verb]
 
         def run(start: int, stop: int) -> Answer:
-            sql, arrays = write(rows[start:stop])
+            sql, arrays = beside(self.connection, write, rows[start:stop])
             begin, execute_arrays = self.begin(), self.driver.execute_arrays
 
             def work(cursor: Any) -> Answer:
@@ -755,7 +756,7 @@ class _Upsert(_Work):
     def written(self, rows: list[int]) -> str:
         """The same by one INSERT, and one UPDATE if need be."""
         reads_xmax = self.catalog.is_table
-        _, meeting = self.writer.upsert(self.part, rows, reads_xmax)
+        _, meeting = beside(self.connection, self.writer.upsert, self.part, rows, reads_xmax)
         write = lambda some: self.writer.upsert(self.part, some, reads_xmax)[0]  # noqa: E731
         ((given, written),) = self.send(write, rows, "INSERT INTO", _COUNTED).rows
         letters = str(given)

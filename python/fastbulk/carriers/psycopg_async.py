@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.util import await_only
 
 from . import plain, postgresql, postgresql_keyed, psycopg
+from .adapted import in_turns
 from .sent import Answer
 
 if TYPE_CHECKING:
@@ -91,10 +92,8 @@ async def _send_arrays(
 async def _copy(cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
     try:
         async with cursor.copy(sql) as copy:
-            for piece in pieces:
+            async for piece in in_turns(pieces):
                 await copy.write(piece)
-                # What the socket takes at once is no reason for psycopg to wait.
-                await asyncio.sleep(0)
     except asyncio.CancelledError as cancelled:
         await _end_copy(cursor, cancelled)
         raise

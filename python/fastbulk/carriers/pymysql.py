@@ -53,8 +53,19 @@ def client(dbapi: Any) -> dict[str, Any]:
 
 def error(dbapi: Any, code: int, state: str, message: str) -> Exception:
     """The server's error as the driver raises it."""
-    default = dbapi.err.InternalError if code < 1000 else dbapi.err.OperationalError
-    raised: Exception = dbapi.err.error_map.get(code, default)(code, message)
-    if hasattr(raised, "sqlstate"):  # not in older versions
-        raised.sqlstate = state
-    return raised
+    packet = b"\xff" + code.to_bytes(2, "little") + f"#{state}{message}".encode()
+    try:
+        _errors(dbapi).raise_mysql_exception(packet)
+    except dbapi.Error as raised:
+        if hasattr(raised, "sqlstate"):  # not in older versions
+            raised.sqlstate = state
+        return raised  # type: ignore[no-any-return]
+    raise AssertionError
+
+
+def _errors(dbapi: Any) -> Any:
+    """The module of the driver's errors."""
+    if hasattr(dbapi, "asyncmy"):
+        return dbapi.asyncmy.errors
+    # aiomysql raises PyMySQL's.
+    return getattr(dbapi, "pymysql", dbapi).err

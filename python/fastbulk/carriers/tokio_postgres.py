@@ -1,28 +1,35 @@
 """tokio-postgres: a connection of our own, in the shape of the engine's DBAPI.
 
-SQLAlchemy drives it as it drives a connection of psycopg: values that come back are psycopg's, and
-so are the classes of the errors.
+SQLAlchemy drives it as it drives a connection of the engine's driver: values that come back are the
+driver's, and so are the classes of the errors (``own_psycopg``, ``own_asyncpg``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from functools import cached_property, partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, overload
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.util import await_only
 
 from .. import _native
-from . import libpq, own_cursor, postgresql, postgresql_keyed, psycopg
+from . import (
+    asyncpg,
+    libpq,
+    own_asyncpg,
+    own_cursor,
+    own_psycopg,
+    postgresql,
+    postgresql_keyed,
+    psycopg,
+)
 from .adapted import in_thread
 from .sent import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import ModuleType
 
     from sqlalchemy import Connection as SqlalchemyConnection
     from sqlalchemy.engine import Dialect
@@ -31,78 +38,43 @@ if TYPE_CHECKING:
 #: What a road calls this driver.
 NAME = "tokio-postgres"
 
-#: Rows may come back.
-RETURNS = True
-
-adapt = psycopg.adapt
 UNDOES_ITSELF = psycopg.UNDOES_ITSELF
 example_sql = psycopg.example_sql
 executemany = psycopg.executemany
 cancel = own_cursor.cancel
 
-#: Arguments of psycopg's own ``connect`` that change nothing here.
-_HARMLESS = frozenset({"context", "prepare_threshold"})
+#: The drivers in whose place such a connection is opened.
+_DRIVERS: dict[str, ModuleType] = {"psycopg": own_psycopg, "asyncpg": own_asyncpg}
+_CARRIERS: dict[str, ModuleType] = {"psycopg": psycopg, "asyncpg": asyncpg}
 
 
 def connect(dialect: Dialect, arguments: dict[str, Any]) -> Connection:
-    """Opens a connection as psycopg would with the same arguments.
+    """Opens a connection as the dialect's driver would with the same arguments.
 
     Raises
     ------
-    psycopg.OperationalError
-        It can't be opened, or not as asked for.
+    Exception
+        The driver's error: it can't be opened, or not as asked for.
     """
-    from psycopg import OperationalError
-
-    given = {name: value for name, value in arguments.items() if name not in _HARMLESS}
-    if given.pop("autocommit", False) is not False:
-        raise OperationalError("the connection parameter 'autocommit' is psycopg's own")
+    driver = _DRIVERS[dialect.driver]
     try:
-        open_ = partial(_native.PostgresConnection, libpq.settings(given, os.environ))
-        connection = await_only(asyncio.to_thread(open_)) if dialect.is_async else open_()
-    except libpq.RefusedError as error:
-        raise OperationalError(str(error)) from None
+        open_ = partial(_native.PostgresConnection, driver.settings(arguments))
+        native = await_only(asyncio.to_thread(open_)) if dialect.is_async else open_()
+    except (libpq.RefusedError, RuntimeError) as error:
+        raise driver.refused(dialect, str(error)) from None
     except _native.PostgresError as error:
-        raise driver_error(error) from None
-    except RuntimeError as error:
-        raise OperationalError(str(error)) from None
+        raised = driver.error(dialect, error)
+        raise raised from raised.__cause__
     for name, expected in _NEEDED.items():
-        value = connection.parameter(name) or ""
+        value = native.parameter(name) or ""
         if not value.startswith(expected):
-            connection.close()
-            raise OperationalError(f"the server's {name} is {value}")
-    adapters = getattr(dialect, "_psycopg_adapters_map", None)
-    return Connection(connection, adapters, dialect.is_async)
+            native.close()
+            raise driver.refused(dialect, f"the server's {name} is {value}")
+    return Connection(native, dialect)
 
 
 #: In which form the texts of values must be.
 _NEEDED = {"DateStyle": "ISO", "IntervalStyle": "postgres", "client_encoding": "UTF8"}
-
-
-def driver_error(error: _native.PostgresError) -> Exception:
-    """The server's error as psycopg raises it, with ``sqlstate`` and ``diag``."""
-    from psycopg import OperationalError, errors
-    from psycopg.pq import DiagnosticField
-
-    message, said = error.args
-    if not said:
-        return OperationalError(message)
-    fields = dict(said)
-    try:
-        class_ = errors.lookup(fields["C"])
-    except KeyError:
-        class_ = errors.get_base_exception(fields["C"])
-    info: dict[int, bytes | None] = {
-        field: fields[chr(field)].encode() if chr(field) in fields else None
-        for field in DiagnosticField
-    }
-    # As libpq writes it.
-    lines = [message]
-    lines += [f"{label}:  {fields[key]}" for key, label in _LABELS.items() if key in fields]
-    return class_("\n".join(lines), info=info)
-
-
-_LABELS = {"D": "DETAIL", "H": "HINT", "W": "CONTEXT"}
 
 
 class Connection:
@@ -113,23 +85,24 @@ class Connection:
     broken = False
     notices = ()
 
-    def __init__(
-        self, native: _native.PostgresConnection, adapters: Any, is_async: bool = False
-    ) -> None:
-        """An open connection; ``adapters`` are the dialect's own loaders of values, and where it
-        ``is_async`` an event loop runs while the server works.
-        """
+    def __init__(self, native: _native.PostgresConnection, dialect: Dialect) -> None:
+        """An open connection, as one of the dialect's driver."""
         self._native = native
-        self._is_async = is_async
+        self._dialect = dialect
+        self._driver = _DRIVERS[dialect.driver]
         #: What SQLAlchemy takes for the driver's own.
         self._connection = self
         self._in_transaction = False
-        self._loaders = _Loaders(adapters, native.parameter("TimeZone") or "UTC")
+        self._loaders = self._driver.Loaders(dialect, native.parameter("TimeZone") or "UTC")
 
     @property
     def closed(self) -> bool:
         """Whether the connection is lost."""
         return self._native.closed
+
+    def is_closed(self) -> bool:
+        """The same, as asyncpg is asked."""
+        return self.closed or self.broken
 
     def cursor(self) -> Cursor:
         """A cursor; only one is in use at a time."""
@@ -157,6 +130,8 @@ class Connection:
     def close(self) -> None:
         """Closes the connection."""
         self._native.close()
+
+    terminate = close
 
     def cancel(self) -> None:
         """Ends the statement that runs in another thread."""
@@ -204,13 +179,15 @@ class Connection:
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            if self._is_async:
+            # An event loop runs while the server works.
+            if self._dialect.is_async:
                 return in_thread(partial(function, *arguments), self._native.cancel)
             return function(*arguments)
         except _native.PostgresError as error:
             said = dict(error.args[1])
             self.broken = said.get("V") in {None, "FATAL", "PANIC"}
-            raise driver_error(error) from None
+            raised = self._driver.error(self._dialect, error)
+            raise raised from raised.__cause__
 
 
 class Cursor(own_cursor.Cursor[Connection]):
@@ -263,63 +240,6 @@ class Rows(Sequence[tuple[Any, ...]]):
     def __getitem__(self, index: int | slice) -> tuple[Any, ...] | list[tuple[Any, ...]]:
         """A row, or some."""
         return self._objects[index]
-
-
-class _Loaders:
-    """psycopg's own conversion of texts to objects, for what native code leaves as bytes."""
-
-    def __init__(self, adapters: Any, timezone: str) -> None:
-        from psycopg import adapters as global_adapters
-        from psycopg.adapt import AdaptersMap, Loader, Transformer
-        from psycopg.pq import Format
-
-        map_ = AdaptersMap(adapters or global_adapters)
-        utc: Any = map_.get_loader(_TIMESTAMPTZ, Format.TEXT)
-        zone = _zone(timezone)
-
-        class InZone(Loader):
-            """Without a connection psycopg gives UTC; with one, the zone of the session."""
-
-            def __init__(self, oid: int, context: Any = None) -> None:
-                super().__init__(oid, context)
-                self._load = utc(oid, None).load
-
-            def load(self, data: Any) -> Any:
-                return self._load(data).astimezone(zone)
-
-        if zone is not None:
-            map_.register_loader(_TIMESTAMPTZ, InZone)
-        transformer: Any = Transformer(SimpleNamespace(adapters=map_, connection=None))
-        self._load_of: Callable[[int], Any] = lambda oid: transformer.get_loader(oid, Format.TEXT)
-
-    def load(
-        self, columns: Sequence[tuple[str, int]], rows: list[tuple[Any, ...]]
-    ) -> list[tuple[Any, ...]]:
-        """The rows, with every value as an object."""
-        foreign = {
-            i: self._load_of(oid).load
-            for i, (_, oid) in enumerate(columns)
-            if any(isinstance(row[i], bytes) for row in rows)
-        }
-        if not foreign:
-            return rows
-        return [
-            tuple(
-                foreign[i](value) if isinstance(value, bytes) else value
-                for i, value in enumerate(row)
-            )
-            for row in rows
-        ]
-
-
-_TIMESTAMPTZ = 1184
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError):
-        return None
 
 
 class _Driver:
@@ -375,3 +295,15 @@ keyed = partial(postgresql_keyed.keyed, driver=_DRIVER)
 def facts(connection: SqlalchemyConnection) -> dict[str, str]:
     """What closes a road on this connection: nothing."""
     return {}
+
+
+def adapt(dialect: Dialect) -> Callable[[Any], Any]:
+    """The driver's own text form of objects that native code does not know."""
+    adapted: Callable[[Any], Any] = _CARRIERS[dialect.driver].adapt(dialect)
+    return adapted
+
+
+def returns(dialect: Dialect, types: Sequence[Any]) -> bool:
+    """Whether values of these types can come back as the driver's."""
+    can: bool = _DRIVERS[dialect.driver].returns(types)
+    return can
