@@ -5,12 +5,20 @@ greenlet of its own.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sqlalchemy.util import await_only, greenlet_spawn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+    )
 
     from sqlalchemy.engine import Connection
 
@@ -24,6 +32,8 @@ _ROWS = 64
 
 #: Seconds after which a statement of a cancelled task is ended by force.
 _SOON = 0.05
+#: Seconds after which it is tried again: what comes before the statement ends nothing.
+_AGAIN = 1
 
 
 def pause_of(connection: Connection) -> Callable[[], None] | None:
@@ -58,9 +68,7 @@ def to_its_end(connection: Connection, work: Callable[[], _T], cancel: Cancel) -
     except asyncio.CancelledError as cancelled:
         try:
             await_only(asyncio.wait([running], timeout=_SOON))
-            if not running.done():
-                await_only(greenlet_spawn(cancel, connection))
-                await_only(asyncio.wait([running]))
+            await_only(_ended(running, partial(greenlet_spawn, cancel, connection)))
         except BaseException:
             running.cancel()
             connection.invalidate()
@@ -77,9 +85,14 @@ def in_thread(work: Callable[[], _T], cancel: Callable[[], None]) -> _T:
     try:
         return await_only(asyncio.shield(running))
     except asyncio.CancelledError as cancelled:
-        await_only(asyncio.to_thread(cancel))
-        await_only(asyncio.wait([running]))
+        await_only(_ended(running, partial(asyncio.to_thread, cancel)))
         raise cancelled from running.exception()
+
+
+async def _ended(running: asyncio.Future[Any], cancel: Callable[[], Awaitable[None]]) -> None:
+    while not running.done():
+        await cancel()
+        await asyncio.wait([running], timeout=_AGAIN)
 
 
 def beside(connection: Connection, work: Callable[..., _T], *arguments: Any) -> _T:

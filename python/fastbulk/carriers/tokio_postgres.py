@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -125,7 +126,7 @@ class Connection:
     def _end(self, sql: str) -> None:
         if self._in_transaction:
             self._in_transaction = False
-            self._call(self._native.execute, sql)
+            self.call(self._native.execute, sql)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -155,7 +156,7 @@ class Connection:
         begun = self._in_transaction
         # What fails to begin is rolled back all the same.
         self._in_transaction = True
-        described, answers = self._call(
+        described, answers = self.call(
             self._native.execute, sql if begun else f"BEGIN; {sql}", columns or None
         )
         return [
@@ -167,17 +168,20 @@ class Connection:
         """Sends COPY data; gives the number of rows."""
         if not self._in_transaction:
             self.execute("SELECT")
-        self._call(self._native.copy_begin, sql)
         try:
+            # A request to end it may have come too early.
+            self.call(self._native.copy_begin, sql)
             for piece in pieces:
-                self._call(self._native.copy_send, piece)
+                self.call(self._native.copy_send, piece)
         except BaseException:
-            self._native.copy_abort()
+            with suppress(_native.PostgresError):
+                self._native.copy_abort()
             raise
-        count: int = self._call(self._native.copy_end)
+        count: int = self.call(self._native.copy_end)
         return count
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a native function gives; its error is raised as one of the driver's."""
         try:
             # An event loop runs while the server works.
             if self._dialect.is_async:
