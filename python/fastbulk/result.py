@@ -12,7 +12,7 @@ from .orm.identity import RowMetaData, cyclic_gc_paused, load
 from .returned import Fetched, Returned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import Session
@@ -142,19 +142,19 @@ class Result(_Rows):
 
         ``pause`` is called between some rows and the next ones.
         """
-        with cyclic_gc_paused():
-            rows = processed_rows(dialect, returning, outcomes)
-            size = len(rows) if pause is None else _PORTION
-            first = load(session, returning, rows[:size], execution_options)
-            scalars = first._source_supports_scalars
-            loaded = _fetched(first)
-        for start in range(size, len(rows), size or 1):
+        if pause is None:
+            portions = iter([processed_rows(dialect, returning, outcomes)])
+        else:
+            portions = _portions(dialect, returning, outcomes)
+        loaded: list[Any] = []
+        for rows in portions:
+            with cyclic_gc_paused():
+                result = load(session, returning, rows, execution_options)
+                loaded += _fetched(result)
             if pause is not None:
                 pause()
-            with cyclic_gc_paused():
-                more = load(session, returning, rows[start : start + size], execution_options)
-                loaded += _fetched(more)
-        return cls(first._metadata, lambda size: iter((loaded,)), source_supports_scalars=scalars)
+        scalars = result._source_supports_scalars
+        return cls(result._metadata, lambda size: iter((loaded,)), source_supports_scalars=scalars)
 
     @classmethod
     def of(cls, result: Any, dialect: Dialect | None = None, types: Sequence[Any] = ()) -> Result:
@@ -235,6 +235,20 @@ def processed_rows(
             for outcome in outcomes
             for row in outcome.rows(returning.processors(dialect, outcome.type_codes))
         ]
+
+
+def _portions(
+    dialect: Dialect, returning: Returning, outcomes: Sequence[_native.Outcome]
+) -> Iterator[list[tuple[Any, ...]]]:
+    """The same, some at a time; no rows are a portion, too."""
+    some: list[tuple[Any, ...]] = []
+    for outcome in outcomes:
+        for row in processed_rows(dialect, returning, [outcome]):
+            if len(some) == _PORTION:
+                yield some
+                some = []
+            some.append(row)
+    yield some
 
 
 def _scalars(
