@@ -174,8 +174,8 @@ class Connection:
             for piece in pieces:
                 self.call(self._native.copy_send, piece)
         except BaseException:
-            with suppress(_native.PostgresError):
-                self._native.copy_abort()
+            with suppress(self._dialect.loaded_dbapi.Error):
+                self.call(self._native.copy_abort)
             raise
         count: int = self.call(self._native.copy_end)
         return count
