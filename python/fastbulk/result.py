@@ -147,12 +147,12 @@ class Result(_Rows):
         else:
             portions = _portions(dialect, returning, outcomes)
         loaded: list[Any] = []
-        for rows in portions:
-            with cyclic_gc_paused():
+        with cyclic_gc_paused():
+            for rows in portions:
                 result = load(session, returning, rows, execution_options)
                 loaded += _fetched(result)
-            if pause is not None:
-                pause()
+                if pause is not None:
+                    pause()
         scalars = result._source_supports_scalars
         return cls(result._metadata, lambda size: iter((loaded,)), source_supports_scalars=scalars)
 
