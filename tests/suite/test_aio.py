@@ -392,7 +392,6 @@ def test_cancelling_at_random_moments(engine: Engine, Thing: Any) -> None:
 
     async def load() -> None:
         asynchronous = AsyncEngine(engine)
-        usable: Counter[bool] = Counter()
         async with AsyncSession(asynchronous) as session:
             begin = time.perf_counter()
             await aio.insert(session, Thing, rows_of(count))
@@ -415,16 +414,12 @@ def test_cancelling_at_random_moments(engine: Engine, Thing: Any) -> None:
                     continue
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                try:
-                    # As after an error the transaction stands, unless the connection was lost.
-                    assert await stored(session, Thing) == 1
-                    usable[True] += 1
-                except exc.PendingRollbackError:
-                    usable[False] += 1
+                # As after an error the transaction stands, unless the connection was lost.
+                with contextlib.suppress(exc.PendingRollbackError):
+                    assert await stored(session, Thing) == 1, seed
                 await session.rollback()
-                assert (await stored(session, Thing), await running(session)) == (0, 0)
+                assert (await stored(session, Thing), await running(session)) == (0, 0), seed
                 await aio.insert(session, Thing, rows_of(3))
-        assert usable[True] >= usable[False], (seed, usable)
         async with AsyncSession(asynchronous) as session:
             assert await stored(session, Thing) == 0
 
@@ -437,11 +432,14 @@ def test_cancelling_at_every_statement(engine: Engine, Thing: Any, returns: bool
     returning = Thing.id if returns else None
 
     async def load() -> None:
-        left = await cancelled_at(0)
-        assert left is not None
-        for number in itertools.count(1):
-            if await cancelled_at(number) is None:
+        stand = []
+        for number in itertools.count():
+            stands = await cancelled_at(number)
+            if stands is None:
                 break
+            stand.append(stands)
+        # What sends rows leaves the transaction as an error does; MySQL has done so few at once.
+        assert True in stand or engine.dialect.name not in {"sqlite", "postgresql"}
 
     async def cancelled_at(number: int) -> bool | None:
         """Whether the transaction stands; None if the call has fewer statements."""
