@@ -166,16 +166,11 @@ class Call:
         session, dialect = self.held.session, self.held.connection.dialect
         if plan.returning is None:
             return Result.without_rows()
+        pause = pause_of(self.held.connection)
         if session is None or not plan.returning.has_entities:
-            return Result.of_columns(dialect, plan.returning, outcomes)
-        return Result.of_entities(
-            dialect,
-            session,
-            plan.returning,
-            outcomes,
-            self.execution_options,
-            pause_of(self.held.connection),
-        )
+            return Result.of_columns(dialect, plan.returning, outcomes, pause)
+        options = self.execution_options
+        return Result.of_entities(dialect, session, plan.returning, outcomes, options, pause)
 
     def _by_sqlalchemy(self, rows: Iterable[Any], report: Report | None) -> Result:
         with self.carrier.all_or_nothing(self.held.connection):

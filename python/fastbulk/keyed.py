@@ -238,10 +238,10 @@ class KeyedCall:
         returning = self.plans[0].returning
         if returning is None:
             return Result.without_rows()
-        if session is None or not returning.has_entities:
-            return Result.of_columns(dialect, returning, outcomes)
-        options = {"populate_existing": True, **self.execution_options}
         pause = pause_of(self.held.connection)
+        if session is None or not returning.has_entities:
+            return Result.of_columns(dialect, returning, outcomes, pause)
+        options = {"populate_existing": True, **self.execution_options}
         return Result.of_entities(dialect, session, returning, outcomes, options, pause)
 
     def _read_back(self, rows: Rows) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import exc
@@ -111,20 +112,32 @@ class Result(_Rows):
 
     @classmethod
     def of_columns(
-        cls, dialect: Dialect, returning: Returning, outcomes: Sequence[_native.Outcome]
+        cls,
+        dialect: Dialect,
+        returning: Returning,
+        outcomes: Sequence[_native.Outcome],
+        pause: Callable[[], None] | None = None,
     ) -> Result:
-        """Rows of columns, as SQLAlchemy's result processors give them."""
+        """Rows of columns, as SQLAlchemy's result processors give them.
+
+        ``pause`` is called between some rows and the next ones.
+        """
         if returning.has_entities:
-            return cls.of_entities(dialect, None, returning, outcomes, {})
+            return cls.of_entities(dialect, None, returning, outcomes, {}, pause)
         # One column is kept as bare values: most callers want them as scalars.
         single = len(returning.keys) == 1
         rows = _scalars if single else processed_rows
-        result = cls(
-            RowMetaData(returning),
-            # Python objects are made when they are asked for, of one statement after the other.
-            lambda size: (rows(dialect, returning, [outcome]) for outcome in outcomes),
-            source_supports_scalars=single,
-        )
+
+        # Python objects are made when they are asked for, of one statement after the other.
+        def made() -> Iterator[list[Any]]:
+            return (rows(dialect, returning, [outcome]) for outcome in outcomes)
+
+        chunks = made
+        if any(any(returning.processors(dialect, outcome.type_codes)) for outcome in outcomes):
+            # Processors may raise, and SQLAlchemy's insert does then.
+            held = list(_pausing(made(), pause))
+            chunks = partial(iter, held)
+        result = cls(RowMetaData(returning), lambda size: chunks(), source_supports_scalars=single)
         result._returned = Returned(returning.keys, returning.types, dialect, outcomes)
         return result
 
@@ -148,11 +161,9 @@ class Result(_Rows):
             portions = _portions(dialect, returning, outcomes)
         loaded: list[Any] = []
         with cyclic_gc_paused():
-            for rows in portions:
+            for rows in _pausing(portions, pause):
                 result = load(session, returning, rows, execution_options)
                 loaded += _fetched(result)
-                if pause is not None:
-                    pause()
         scalars = result._source_supports_scalars
         return cls(result._metadata, lambda size: iter((loaded,)), source_supports_scalars=scalars)
 
@@ -217,6 +228,16 @@ class Result(_Rows):
         except Exception as error:
             raise exc.InvalidRequestError(f"no Arrow form: {error}") from error
         return table.__arrow_c_stream__(requested_schema)
+
+
+def _pausing(
+    portions: Iterator[list[Any]], pause: Callable[[], None] | None
+) -> Iterator[list[Any]]:
+    """The portions, with a pause after each."""
+    for portion in portions:
+        yield portion
+        if pause is not None:
+            pause()
 
 
 def _fetched(result: Any) -> list[Any]:
