@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exc
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 #: So often a call is sent before the deadlock is the caller's.
-_TRIES = 10
+_TRIES = 20
+#: Seconds between two of them, at most.
+_PAUSE = 0.05
 
 #: serialization_failure and deadlock_detected of PostgreSQL.
 _SQLSTATES = {"40001", "40P01"}
@@ -39,6 +43,8 @@ def until_done(work: Callable[[], _T]) -> _T:
             if tries == _TRIES:
                 error.add_detail(f"the call was tried {tries} times")
                 raise
+        # Small calls lose to large ones, again and again if they come at once.
+        time.sleep(random.uniform(0, min(_PAUSE, 0.001 * 2**tries)))
 
 
 def is_deadlock(error: exc.DBAPIError) -> bool:
