@@ -266,6 +266,8 @@ pub struct Plan {
     pub sentinel: Option<(usize, usize)>,
     /// Nothing but that key is returned.
     pub returns_key_only: bool,
+    /// What is returned has to stand in the order of the rows, and no key tells it.
+    pub one_by_one: bool,
     /// The object that stands for an explicit NULL.
     pub null: Py<PyAny>,
     /// Classes of SQL expressions: no value of a row may be one.
@@ -285,7 +287,7 @@ pub struct Plan {
 impl Plan {
     #[new]
     #[pyo3(signature = (*, verb="insert", schema, table, sql_table, columns, returning, sentinel=None,
-                        returns_key_only=false, null, expressions, adapt, unending=false,
+                        returns_key_only=false, one_by_one=false, null, expressions, adapt, unending=false,
                         assignments=vec![], condition=None, conflict=None, tail=String::new()))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -298,6 +300,7 @@ impl Plan {
         returning: Vec<String>,
         sentinel: Option<(usize, usize)>,
         returns_key_only: bool,
+        one_by_one: bool,
         null: Py<PyAny>,
         expressions: Py<PyTuple>,
         adapt: Option<Py<PyAny>>,
@@ -325,6 +328,7 @@ impl Plan {
             returning,
             sentinel,
             returns_key_only,
+            one_by_one,
             null,
             expressions,
             adapt,

@@ -110,6 +110,7 @@ class Plan:
         returning: Sequence[str],
         sentinel: tuple[int, int] | None = None,
         returns_key_only: bool = False,
+        one_by_one: bool = False,
         null: object,
         expressions: tuple[type, ...],
         adapt: Callable[[Any], Any] | None,

@@ -192,10 +192,8 @@ class Call:
         return undone
 
 
-def send(
-    held: Held, plan: InsertPlan, rows: Iterable[Any], max_rows: int | None = None
-) -> list[Outcome]:
-    """Sends rows on the native road, at most so many at once; gives what each statement did.
+def send(held: Held, plan: InsertPlan, rows: Iterable[Any]) -> list[Outcome]:
+    """Sends rows on the native road; gives what each statement did.
 
     Raises
     ------
@@ -205,8 +203,7 @@ def send(
         The database refused a row.
     """
     context = DefaultContext(held.connection)
-    size: dict[str, Any] = {} if max_rows is None else {"max_rows": max_rows}
-    source = Source(plan.native, rows, adapt=plan.adapt, context=context, **size)
+    source = Source(plan.native, rows, adapt=plan.adapt, context=context)
     return _outcomes(held, held.carrier.native(held.connection, plan, source, {}), source)
 
 

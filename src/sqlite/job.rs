@@ -80,7 +80,7 @@ fn interrupted(error: pyo3::PyErr) -> Failure {
 /// Many rows at once; if that fails or comes back in disorder, again row by row, which names the
 /// bad row and can't mix rows up.
 fn attempt(handle: Handle<'_>, plan: &Plan, slice: &Slice) -> Result<Outcome> {
-    let effort = if checks_rows_of_itself(handle, plan, slice)? {
+    let effort = if plan.one_by_one || checks_rows_of_itself(handle, plan, slice)? {
         Effort::RowByRow
     } else {
         Effort::Together

@@ -558,7 +558,7 @@ def test_what_an_update_says_of_every_row(oracle: WithTables) -> None:
     alike(oracle(Thing), work, "insert", "update")
 
 
-def upserting(databases: Oracle, Thing: Any, *, nothing: bool = False) -> Any:
+def upserting(databases: Oracle, Thing: Any, *, nothing: bool = False, **said: Any) -> Any:
     """The dialect's own upsert by the primary key, or None."""
     name = databases.ours.dialect.name
     if name in {"mysql", "mariadb"}:
@@ -571,6 +571,7 @@ def upserting(databases: Oracle, Thing: Any, *, nothing: bool = False) -> Any:
             [
                 ("name", func.upper(made.inserted.name)),
                 ("count", Thing.__table__.c.count + made.inserted.count),
+                *said.items(),
             ]
         )
     from sqlalchemy.dialects import postgresql, sqlite
@@ -603,6 +604,12 @@ def test_upserts(oracle: WithTables, count: int, nothing: bool) -> None:
             return None
         others = [row for row in rows if row["id"] != 5]
         found = rows_of(session.execute(upsert.returning(Thing), others))
+        if databases.ours.dialect.name == "mariadb":
+            raised = upserting(databases, Thing, at=3).returning(Thing.id, Thing.at)
+            found += rows_of(session.execute(raised, others))
+        if databases.ours.dialect.name == "sqlite":
+            ordered = upsert.returning(Thing.id, Thing.name, sort_by_parameter_order=True)
+            found += [session.execute(ordered, others[::-1]).all()]
         return sorted(map(str, found))
 
     kinds = ["insert"]
@@ -786,6 +793,40 @@ def test_listeners_hear_what_they_always_heard(oracle: WithTables, changes: bool
     else:
         assert "insert, of rows that SQLAlchemy made" in stats["taken"], stats
         assert "update, of rows that SQLAlchemy made" in stats["taken"], stats
+
+
+@pytest.mark.only("sqlite-file", "psycopg", "mysql-pymysql")
+def test_what_is_listened_to_later_is_left_alone(oracle: WithTables) -> None:
+    Thing = thing()
+    databases = oracle(Thing)
+    seen: list[Any] = []
+
+    def listen(connection: Any) -> Any:
+        event.listen(connection, "before_cursor_execute", lambda *_: None)
+        return connection
+
+    def fail(connection: Any) -> None:
+        with connection, Session(listen(connection)) as session:
+            try:
+                session.execute(insert(Thing), [{"id": i} for i in (1000, 1001, 1000)])
+            except exc.IntegrityError as error:
+                seen.append(told(error))
+
+    def do_executemany(*_: Any) -> None:
+        seen.append("do_executemany")
+
+    def work(session: Session) -> Any:
+        engine: Any = session.get_bind()
+        listen(session.connection())
+        session.execute(insert(Thing), NAMES[:3])
+        session.commit()
+        fail(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+        event.listen(engine, "do_executemany", do_executemany)
+        session.execute(insert(Thing), NAMES[:3])
+
+    alike(databases, work, "insert, of rows that SQLAlchemy made")
+    assert seen[:2] == seen[2:]
+    assert seen[1] == "do_executemany"
 
 
 def test_the_log_says_what_it_always_said(

@@ -71,7 +71,7 @@ def do(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
 
 
 def _do(left: Left, table: Any, statement: str, parameters: Any, context: Any) -> None:
-    if left.refused.failed:
+    if left.refused.failed or not left.native:
         raise left.refused
     if not isinstance(table, Table):
         raise FallThrough("the statement is of an alias")

@@ -104,7 +104,8 @@ def _leave(
     left: Left, connection: Connection, theirs: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     """What SQLAlchemy's own function gives, of whose statements some may be sent natively."""
-    if why_never(connection) is None:
+    left.native = why_never(connection) is None
+    if left.native:
         listen(connection.dialect)
     with within(left):
         return theirs(*args, **kwargs)
@@ -154,7 +155,8 @@ def _take_part(left: Left, *arguments: Any) -> Any:
                 result = call.run()
         except FallThrough as refused:
             # Its cursor comes by yet.
-            left.refused = refused
+            if not left.missed:
+                left.refused = refused
         else:
             left.taken += 1
             return result

@@ -65,7 +65,7 @@ class Insert:
         assert call.plan is not None
         rows = [state.dict for state in self.mappings] if self.isstates else self.mappings
         with fails_alike(self.connection, call.plan):
-            outcomes = send(call.held, call.plan, rows, self._most_rows())
+            outcomes = send(call.held, call.plan, rows)
         if self.use_orm_insert_stmt is None:
             return None
         if call.plan.returning is None:
@@ -109,19 +109,11 @@ class Insert:
         if not self.connection.dialect.insert_executemany_returning_sort_by_parameter_order:
             raise FallThrough("the dialect returns no sorted rows of many")
         if statement._post_values_clause is not None and not hasattr(
-            carrier_of(self.connection.dialect), "NO_SERVER"
+            carrier_of(self.connection.dialect), "KEEPS_ORDER"
         ):
             raise FallThrough("sorted rows of an upsert")
         if any(column._insert_sentinel for column in self.mapper.local_table.columns):
             raise FallThrough("a sentinel column")
-
-    def _most_rows(self) -> int | None:
-        """What is returned of an upsert is in order only where a statement has one row."""
-        statement = self.use_orm_insert_stmt
-        ordered = (
-            statement is not None and statement._returning and statement._sort_by_parameter_order
-        )
-        return 1 if ordered and statement._post_values_clause is not None else None
 
     def _more(self) -> Any:
         """The statement, if it says something of every row."""

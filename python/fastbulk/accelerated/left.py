@@ -26,6 +26,8 @@ class Left:
     #: How many rows the call has.
     count: int
     mapper: Mapper[Any] | None = None
+    #: Whether anything may be sent natively.
+    native: bool = True
     #: Statements that were sent natively, and those that were not.
     taken: int = 0
     missed: int = 0

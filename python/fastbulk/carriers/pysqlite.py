@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 #: keeps the database locked, should an exception come before its cursor is closed.
 _RUN = "SELECT 1 WHERE fastbulk_run(?) IS NULL"
 
-#: A statement for each row has no way to go.
-NO_SERVER = True
+#: What is returned of an upsert can be had in the order of the rows: a statement for each has no
+#: way to go.
+KEEPS_ORDER = True
 
 #: Where ``Connection.info`` keeps whether the connection has our SQL function.
 _INFO = "fastbulk_run"

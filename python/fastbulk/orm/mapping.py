@@ -201,6 +201,7 @@ def _make_plan(
         returning=returned,
         sentinel=sentinel,
         returns_key_only=returns_key_only,
+        one_by_one=bool(tail) and request.statement._sort_by_parameter_order,
         # SQLAlchemy's bulk calls know no SQL expression in a row, not even NULL.
         null=object() if bulk else null(),
         expressions=(ClauseElement, InstrumentedAttribute),

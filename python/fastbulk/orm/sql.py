@@ -54,13 +54,14 @@ class Renderer:
         sqlalchemy.exc.CompileError
             A value of the expression has no literal form.
         """
-        return self.finish(
-            element.compile(
-                dialect=self.dialect,
-                compile_kwargs={"literal_binds": True, **compile_kwargs},
-                **self.compile_arguments(),
-            )
+        compiled: Any = element.compile(
+            dialect=self.dialect,
+            compile_kwargs={"literal_binds": True, **compile_kwargs},
+            **self.compile_arguments(),
         )
+        if not compiled.literal_execute_params:
+            return self.finish(compiled)
+        return self.finish(compiled, compiled.construct_expanded_state().statement)
 
     def placeholder(self, column: Column[Any]) -> list[str]:
         """The SQL around a bound value: ``lower(?)`` is ``["lower(", ")"]``.

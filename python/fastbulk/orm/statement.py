@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Table, exc, insert, literal_column, null
@@ -184,11 +185,33 @@ def tail_of(statement: Any, table: Table, render: Renderer) -> str:
     _check_literals(clause)
     base = insert(table).values({column: null() for column in table.c}).inline()
     whole = base._generate()
-    whole._post_values_clause = clause
+    whole._post_values_clause = _with_literals(clause, statement)
     prefix, text = render.expression(base), render.expression(whole)
     if not text.startswith(prefix):
         raise exc.CompileError(f"what follows the rows can't be told from the rest of {text!r}")
     return text.removeprefix(prefix)
+
+
+def _with_literals(clause: Any, statement: Any) -> Any:
+    """The clause with its values to be written into the text: MySQL's compiler has to be told.
+
+    Without RETURNING SQLAlchemy has MySQL's drivers do it, some of which then take no values there.
+    """
+    if not isinstance(getattr(clause, "update", None), dict):
+        return clause
+
+    def literal(element: Any, **_: Any) -> Any:
+        if not isinstance(element, BindParameter):
+            return None
+        if not statement._returning:
+            raise exc.CompileError("a parameter after the rows")
+        return element.render_literal_execute()
+
+    found = copy(clause)
+    found.update = {
+        key: replacement_traverse(value, {}, literal) for key, value in clause.update.items()
+    }
+    return found
 
 
 def _check_literals(clause: Any) -> None:
