@@ -73,7 +73,7 @@ class Upsert:
         for chunk in self.way.chunks(counting):
             self._chunk(chunk, outcome.actions)
         made = Sent.joined(self._insert_new(new, outcome.actions)) if new else None
-        outcome.rowcount = sum(action in {"inserted", "updated"} for action in outcome.actions)
+        outcome.rowcount = sum(map(outcome.actions.count, ("inserted", "updated")))
         if self.way.plan.returning is not None:
             outcome.returned = self._returned(known, new, made)
         return outcome
@@ -87,9 +87,17 @@ class Upsert:
                 "a key is expected to have values of its column's type, "
                 "else rows of one key can't be told"
             )
-        way = Pass(self.work, alone=False)
+        order = Pass(self.work, alone=False).ordered(rows)
+        counting = [row for row, _ in order]
+        if order[-1][1] - order[0][1] < len(order) - 1:
+            counting = self._one_per_key(order)
+        # Generated keys are given in the order of the rows.
+        as_they_are = not self.way.in_order or (self.way.alone and self.way.plan.probe_first)
+        return sorted(counting) if as_they_are else counting
+
+    def _one_per_key(self, order: list[tuple[int, int]]) -> list[int]:
         by_rank: dict[int, list[int]] = defaultdict(list)
-        for row, rank in way.ordered(rows):
+        for row, rank in order:
             by_rank[rank].append(row)
         duplicates = self.way.plan.native.duplicates
         twice = [same[:2] for same in by_rank.values() if len(same) > 1]
@@ -99,10 +107,7 @@ class Upsert:
                 f"rows {first} and {second} have the same key; "
                 "duplicates='first' or 'last' says which of them counts"
             )
-        counting = [same[-1 if duplicates == "last" else 0] for same in by_rank.values()]
-        # Generated keys are given in the order of the rows.
-        as_they_are = not self.way.in_order or (self.way.alone and self.way.plan.probe_first)
-        return sorted(counting) if as_they_are else counting
+        return [same[-1 if duplicates == "last" else 0] for same in by_rank.values()]
 
     def _chunk(self, rows: list[int], actions: list[str]) -> None:
         if self._has_clause(rows):
@@ -175,9 +180,10 @@ class Upsert:
             sql, stop = self._statement(rows, tail)
             told = self.way.execute(sql, self.way.plan.sql, rows[:stop]).answer.rows
             self._check(stop, len(told))
-            before = 0
+            # Before the first row that was there it says something else.
+            before = none = echo << _ECHO_BITS
             for row, (value,) in zip(rows[:stop], told, strict=True):
-                count = value % 2**_ECHO_BITS if value >> _ECHO_BITS == echo else 0
+                count = value if value >> _ECHO_BITS == echo else none
                 actions[row] = "updated" if count > before else "inserted"
                 before = count
             rows = rows[stop:]

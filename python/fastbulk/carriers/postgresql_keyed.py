@@ -564,7 +564,7 @@ class _Upsert(_Work):
         if not rows:
             return Done()
         done = self.in_any_order(rows)
-        done.rowcount = sum(action in {"inserted", "updated"} for action in done.actions)
+        done.rowcount = sum(map(done.actions.count, ("inserted", "updated")))
         return done
 
     def in_any_order(self, rows: list[int]) -> Done:
