@@ -35,7 +35,7 @@ def are_columns(rows: Any) -> bool:
         Some columns of a mapping are none, or of another length than the first one.
     """
     if not isinstance(rows, Mapping):
-        return _is_arrow(rows) or _is_structured(rows)
+        return _is_arrow(rows) or _is_structured(rows) or _is_scanned(rows)
     if not any(map(_is_column, rows.values())):
         return False
     length = length_of(rows)
@@ -64,6 +64,8 @@ def read(rows: Any) -> Any:
         return _of_arrays({name: rows[name] for name in rows.dtype.names})
     if isinstance(rows, Mapping) and are_columns(rows):
         return _of_arrays(rows)
+    if _is_scanned(rows):
+        return Columns(getattr(rows, "scanner", lambda: rows)().to_reader(), None)
     return Columns(rows, length_of(rows)) if _is_arrow(rows) else rows
 
 
@@ -78,6 +80,12 @@ def length_of(rows: Any) -> int | None:
 
 def _is_arrow(values: Any) -> bool:
     return hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__")
+
+
+def _is_scanned(rows: Any) -> bool:
+    """Whether it is a dataset of pyarrow's, or a scanner of one."""
+    dataset = sys.modules.get("pyarrow.dataset")
+    return dataset is not None and isinstance(rows, (dataset.Dataset, dataset.Scanner))
 
 
 def _is_array(values: Any) -> bool:

@@ -7,12 +7,15 @@ import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import arro3.core
 import duckdb
+import nanoarrow  # type: ignore[import-untyped]  # no py.typed
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # no py.typed
 import pytest
+from pyarrow import dataset
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -124,6 +127,12 @@ FORMS: dict[str, Callable[[pa.Table], Any]] = {
     "polars": pl.from_arrow,
     "pandas": lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
     "duckdb": lambda table: duckdb.from_arrow(table),
+    "arro3": arro3.core.Table.from_arrow,
+    "arro3 reader": arro3.core.RecordBatchReader.from_arrow,
+    "nanoarrow": lambda table: nanoarrow.Array(table.combine_chunks().to_batches()[0]),
+    "nanoarrow stream": nanoarrow.ArrayStream,
+    "dataset": dataset.dataset,
+    "scanner": lambda table: dataset.dataset(table).scanner(),
     "capsule": lambda table: Capsule(table),
 }
 

@@ -828,9 +828,10 @@ def literal(text: str | None) -> str:
 
 # Errors
 
-#: Classes of SQLSTATE that a row's values bring about: data, integrity, a trigger's own, a view's.
-_OF_ROWS = ("22", "23", "P0", "44")
-_OF_VALUES = "22"
+#: Classes of SQLSTATE that a value brings about: data, a type that does not become the column's.
+_OF_VALUES = ("22", "42804", "42846")
+#: The same for rows: besides integrity, a trigger's own, a view's.
+_OF_ROWS = (*_OF_VALUES, "23", "P0", "44")
 _MESSAGE = "message_primary"
 
 
