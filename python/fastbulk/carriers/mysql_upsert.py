@@ -70,8 +70,8 @@ class Upsert:
             raise SeveralStatementsError
         outcome = Outcome(actions=["duplicate"] * len(self.work.part))
         counting = self._counting(known)
-        for chunk in self.way.chunks(counting):
-            self._chunk(chunk, outcome.actions)
+        for rows in self.way.chunks(counting) if self.way.alone else [counting]:
+            self._upsert(rows, outcome.actions)
         made = Sent.joined(self._insert_new(new, outcome.actions)) if new else None
         outcome.rowcount = sum(map(outcome.actions.count, ("inserted", "updated")))
         if self.way.plan.returning is not None:
@@ -109,13 +109,18 @@ class Upsert:
             )
         return [same[-1 if duplicates == "last" else 0] for same in by_rank.values()]
 
-    def _chunk(self, rows: list[int], actions: list[str]) -> None:
-        if self._has_clause(rows):
-            rows = self._by_clause(rows, actions)
-        if not rows:
-            return
-        if self.at_once:
-            raise SeveralStatementsError
+    def _upsert(self, rows: list[int], actions: list[str]) -> None:
+        """Upserts rows of different keys."""
+        while rows:
+            if self._has_clause(rows):
+                rows = self._by_clause(rows, actions)
+            if rows and self.at_once:
+                raise SeveralStatementsError
+            for chunk in itertools.islice(self.way.chunks(rows), 1):
+                self._after_a_look(chunk, actions)
+                rows = rows[len(chunk) :]
+
+    def _after_a_look(self, rows: list[int], actions: list[str]) -> None:
         found = self._found(rows)
         self._update(found, actions)
         new = [row for row in rows if row not in found]
@@ -198,11 +203,13 @@ class Upsert:
 
     def _by_echo(self, rows: list[int], actions: list[str]) -> Iterator[int]:
         """The statement tells which rows were there, by LAST_INSERT_ID()."""
-        while rows:
+        start = 0
+        while start < len(rows):
             echo = _next_echo()
-            tail = self._clause(rows[:_ECHOED], echo)
-            sql, count = self._statement(rows[:_ECHOED], tail or "")
-            some, rows = rows[:count], rows[count:]
+            some = rows[start : start + _ECHOED]
+            sql, count = self._statement(some, self._clause(some, echo) or "")
+            some = some[:count]
+            start += count
             told = self.way.execute(sql, self.way.plan.sql, some).last_key or 0
             bits = told % 2**_ECHO_BITS if self._is_echo(told, echo, some) else 0
             for number, row in enumerate(some):
@@ -321,8 +328,7 @@ class Upsert:
 
     def _statement(self, rows: list[int], tail: str) -> tuple[bytes, int]:
         self.work.notes["statement"] = "INSERT..VALUES"
-        if self.way.alone:
-            rows = rows[:1]
+        rows = next(self.way.chunks(rows))
         limit = self.work.limit
         sql, count = self.way.written(
             lambda: self.work.plain_writer.insert(
