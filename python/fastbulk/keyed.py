@@ -175,7 +175,8 @@ class KeyedCall:
             raise errors.of_row(error, self.held.connection, None) from error.args[4]
         if outcome.missing and self.request.verb == "update":
             raise _stale(plan, outcome)
-        yield _Sent(outcome, frozenset(plan.changed_by(part)), source.seconds)
+        changed = frozenset(plan.changed_by(part)) if self._has_objects else frozenset()
+        yield _Sent(outcome, changed, source.seconds)
 
     def _source(self, plan: KeyedPlan, rows: Rows) -> Source:
         connection = self.held.connection
@@ -260,9 +261,15 @@ class KeyedCall:
         dialect = self.held.connection.dialect
         return Result.of(found[0].merge(*found[1:]), dialect, types)
 
+    @property
+    def _has_objects(self) -> bool:
+        """Whether a Session has objects that the call may change."""
+        session = self.held.session
+        return session is not None and bool(session.identity_map)
+
     def _synchronize(self, rows: Rows, sent: list[_Sent]) -> None:
         session = self.held.session
-        if session is None or not sent or not session.identity_map:
+        if session is None or not sent or not self._has_objects:
             return
         changed = frozenset().union(*(each.changed for each in sent))
         if self.request.verb == "upsert":
