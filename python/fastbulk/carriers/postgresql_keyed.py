@@ -850,7 +850,8 @@ SELECT a.attname, format('%I.%I', n.nspname, t.typname), format_type(a.atttypid,
   CASE WHEN a.attidentity <> ''
        THEN format('nextval(%L)', pg_get_serial_sequence({literal}, a.attname))
        WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), t.typdefault) END,
-  {is_counted}, coalesce(t.typname IN ('text', 'varchar') AND l.collisdeterministic, false),
+  {is_counted}, coalesce(t.typname IN ('text', 'varchar') AND l.collisdeterministic
+    AND getdatabaseencoding() = 'UTF8', false),
   c.relkind::text
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
