@@ -27,6 +27,7 @@ KNOW_SQLALCHEMY = {
     "result.py",
     "returned.py",
     "retry.py",
+    "several.py",
     "targets.py",
     "verbs.py",
 }

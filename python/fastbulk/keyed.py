@@ -6,10 +6,9 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from operator import eq
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import exc, false, select
+from sqlalchemy import exc
 from sqlalchemy.orm.exc import StaleDataError
 
 from . import errors
@@ -21,6 +20,7 @@ from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
 from .result import Result, Timing
 from .roads import KEYED, choose
+from .several import Read, existing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -110,11 +110,11 @@ class KeyedCall:
         begin = time.perf_counter()
         rows = self._mappings(rows)
         notes: dict[str, str] = {}
-        sent = self._send_all(rows, notes, report)
+        sent, read = self._send_all(rows, notes, report)
         middle = time.perf_counter()
         # Returned entities are loaded into what the Session has of them.
         self._synchronize(rows, sent)
-        result = self._result(rows, sent)
+        result = self._result(rows, sent, read)
         end = time.perf_counter()
         extract = sum(each.seconds for each in sent) + end - middle
         result.road = self.road.taken(notes)
@@ -131,14 +131,60 @@ class KeyedCall:
         """
         self._send_all(rows, {}, None)
 
-    def _send_all(self, rows: Rows, notes: dict[str, str], report: Report | None) -> list[_Sent]:
+    def _send_all(
+        self, rows: Rows, notes: dict[str, str], report: Report | None
+    ) -> tuple[list[_Sent], Read | None]:
+        """What was sent, and what was read before because it is to be returned."""
         sent: list[_Sent] = []
+        read = None
         with self._all_or_nothing(rows, report):
-            for plan in self.plans:
-                sent += self._send(plan, rows, sent, notes)
+            if len(self.plans) > 1 and self.request.returning and self.request.verb == "delete":
+                read = self._read(rows, lock=True)
+            for left_out in self._turns(rows):
+                sent += self._send_tables(rows, left_out, notes)
             if report is not None and rows:
                 report(len(rows), None)
-        return sent
+        return sent, read
+
+    def _turns(self, rows: Rows) -> Iterator[set[int]]:
+        """The rows that are not to be sent now: those of one key come one after the other where the
+        condition of the second asks several tables.
+        """
+        if self.plans[0].checking is None or self.request.verb == "delete":
+            yield set()
+            return
+        everything = set(range(len(rows)))
+        keys: set[Any] = set()
+        turn: set[int] = set()
+        for number, key in self._keys(rows).items():
+            if (loose := synchronize.loosened(key)) in keys:
+                yield everything - turn
+                keys, turn = set(), set()
+            keys.add(loose)
+            turn.add(number)
+        yield everything - turn
+
+    def _send_tables(
+        self, rows: Rows, left_out: set[int], notes: dict[str, str]
+    ) -> Iterator[_Sent]:
+        """Sends rows to one table after the other, to the next those that the last one had."""
+        everything = range(len(rows))
+        # What the condition was not asked about yet.
+        unchecked: set[int] = set()
+        if self.plans[0].checking is not None:
+            unchecked = set(everything).difference(left_out)
+        for plan in self.plans:
+            checked = left_out | unchecked
+            if plan.checking is not None and unchecked:
+                others = left_out.union(set(everything) - unchecked)
+                for sent in self._send(plan.checking, rows, others, notes):
+                    yield sent
+                    left_out = left_out.union(sent.left_out)
+                    unchecked = unchecked.intersection(sent.outcome.idle)
+            if len(checked) < len(rows) or not checked:
+                for sent in self._send(plan, rows, checked, notes):
+                    yield sent
+                    left_out = left_out.union(sent.left_out)
 
     def _mappings(self, rows: Rows) -> Rows:
         """The rows with bare keys as dicts, which native code reads itself."""
@@ -156,9 +202,9 @@ class KeyedCall:
         return undone
 
     def _send(
-        self, plan: KeyedPlan, rows: Rows, before: list[_Sent], notes: dict[str, str]
+        self, plan: KeyedPlan, rows: Rows, left_out: set[int], notes: dict[str, str]
     ) -> Iterator[_Sent]:
-        """Sends the rows to one of the tables, without those that the last one did not have."""
+        """Sends the rows to one of the tables, but some."""
         try:
             source = self._source(plan, rows)
         except ColumnError as error:
@@ -169,14 +215,26 @@ class KeyedCall:
             if part is None:
                 return
             self._check_given(plan, part)
-            skipped = sorted(row for each in before for row in each.left_out)
+            skipped = sorted(left_out)
             outcome = self.carrier.keyed(self.held.connection, plan, part, skipped, notes)
         except RowError as error:
             raise errors.of_row(error, self.held.connection, None) from error.args[4]
-        if outcome.missing and self.request.verb == "update":
-            raise _stale(plan, outcome)
+        absent: set[int] = set()
+        if len(self.plans) > 1 and plan.native.has_condition:
+            absent = self._absent(rows, outcome.unmatched)
         changed = frozenset(plan.changed_by(part)) if self._has_objects else frozenset()
-        yield _Sent(outcome, changed, source.seconds)
+        sent = _Sent(outcome, changed, source.seconds, skipped, frozenset(absent))
+        if sent.missing and self.request.verb == "update":
+            raise _stale(plan, sent)
+        yield sent
+
+    def _absent(self, rows: Rows, unmatched: Iterable[int]) -> set[int]:
+        """Those of the rows that one of the tables has not: they don't fail the condition alone."""
+        unmatched = set(unmatched)
+        if not unmatched:
+            return unmatched
+        keys = {number: key for number, key in self._keys(rows).items() if number in unmatched}
+        return unmatched.difference(existing(self.held.connection, self.mapper, keys))
 
     def _source(self, plan: KeyedPlan, rows: Rows) -> Source:
         connection = self.held.connection
@@ -219,19 +277,22 @@ class KeyedCall:
             f"{self.request.verb} finds each row by its key, which takes a value of {column.key!r}"
         )
 
-    def _result(self, rows: Rows, sent: list[_Sent]) -> Result:
+    def _result(self, rows: Rows, sent: list[_Sent], read: Read | None) -> Result:
         outcomes = [each.outcome for each in sent]
-        several = len(self.plans) > 1 and self.request.returning
-        result = self._read_back(rows) if several else self._rows(outcomes)
+        if len(self.plans) == 1 or not self.request.returning:
+            result = self._rows(outcomes)
+        else:
+            left_out = {row for each in sent for row in each.left_out}
+            result = self._of_several(rows, left_out, read)
         result.rowcount = 0
         if outcomes:
             result.rowcount = outcomes[-1].rowcount
         if len(outcomes) > 1 and self.request.verb == "update":
-            idle = set.intersection(*(set(outcome.idle) for outcome in outcomes))
+            idle = set.intersection(*(each.untouched for each in sent))
             result.rowcount = len(rows) - len(idle)
         result.actions = [action for each in outcomes for action in each.actions]
-        result.unmatched = sorted(row for each in outcomes for row in each.unmatched)
-        result.missing = sorted(row for each in outcomes for row in each.missing)
+        result.unmatched = sorted(row for each in sent for row in each.unmatched)
+        result.missing = sorted(row for each in sent for row in each.missing)
         return result
 
     def _rows(self, outcomes: list[Outcome]) -> Result:
@@ -245,21 +306,22 @@ class KeyedCall:
         options = {"populate_existing": True, **self.execution_options}
         return Result.of_entities(dialect, session, returning, outcomes, options, pause)
 
-    def _read_back(self, rows: Rows) -> Result:
-        """What is to be returned of rows in several tables, by a query for each row."""
-        target = self.held.session or self.held.connection
-        options = {"populate_existing": True, **self.execution_options}
-        query = select(*self.request.returning).options(*self.request.options)
-        queries = [
-            query.where(*map(eq, self.mapper.primary_key, key)) for key, _ in self._by_key(rows)
-        ]
-        found = [
-            Result.of(target.execute(query, execution_options=options))
-            for query in queries or [query.where(false())]
-        ]
+    def _of_several(self, rows: Rows, left_out: set[int], read: Read | None) -> Result:
+        """What is returned of rows in several tables."""
+        numbers = [number for number in range(len(rows)) if number not in left_out]
+        if read is None:
+            read = self._read(rows, lock=False)
+        else:
+            numbers = read.different(numbers)
         types = [getattr(entity, "type", None) for entity in self.request.returning]
-        dialect = self.held.connection.dialect
-        return Result.of(found[0].merge(*found[1:]), dialect, types)
+        return read.result(numbers, self.held.connection.dialect, types)
+
+    def _read(self, rows: Rows, *, lock: bool) -> Read:
+        options = {"populate_existing": True, **self.execution_options}
+        return Read.of(self.held, self.mapper, self.request, self._keys(rows), options, lock=lock)
+
+    def _keys(self, rows: Rows) -> dict[int, tuple[Any, ...]]:
+        return {number: key for number, (key, _) in enumerate(self._by_key(rows))}
 
     @property
     def _has_objects(self) -> bool:
@@ -306,6 +368,25 @@ class _Sent:
     changed: frozenset[str]
     #: How long it took to read the rows.
     seconds: float
+    #: Rows that were not sent, ascending.
+    skipped: list[int]
+    #: Rows that did not meet the condition because another table has nothing of them.
+    absent: frozenset[int]
+
+    @property
+    def untouched(self) -> set[int]:
+        """Rows that the statements changed nothing for."""
+        return {*self.skipped, *self.outcome.idle, *self.left_out}
+
+    @property
+    def missing(self) -> list[int]:
+        """Rows that are not there."""
+        return sorted([*self.outcome.missing, *self.absent])
+
+    @property
+    def unmatched(self) -> list[int]:
+        """Rows that are there, and not as the call wants them."""
+        return [row for row in self.outcome.unmatched if row not in self.absent]
 
     @property
     def left_out(self) -> list[int]:
@@ -313,13 +394,13 @@ class _Sent:
         return [*self.outcome.missing, *self.outcome.unmatched]
 
 
-def _stale(plan: KeyedPlan, outcome: Outcome) -> StaleDataError:
-    missing = outcome.missing
+def _stale(plan: KeyedPlan, sent: _Sent) -> StaleDataError:
+    missing, rowcount = sent.missing, sent.outcome.rowcount
     listed = ", ".join(map(str, missing[:_LISTED])) + (", ..." if len(missing) > _LISTED else "")
-    expected = outcome.rowcount + len(missing)
+    expected = rowcount + len(missing)
     error = StaleDataError(
         f"UPDATE statement on table {plan.table.name!r} expected to update {expected} row(s); "
-        f"{outcome.rowcount} were matched. Not found: row {listed}"
+        f"{rowcount} were matched. Not found: row {listed}"
     )
     vars(error).update(row=missing[0], rows=missing)
     return error

@@ -9,7 +9,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Column, Date, ForeignKey, Integer, String, Uuid, delete, exc, insert, select
+from sqlalchemy import (
+    Column,
+    Date,
+    ForeignKey,
+    Integer,
+    String,
+    Uuid,
+    delete,
+    exc,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, make_transient, mapped_column
 
 import fastbulk
@@ -238,6 +250,35 @@ def test_joined_inheritance(session: Session, count: int) -> None:
     # A person that is no boss is none of this class.
     assert stored(session, Person.__table__.c.id) == [2, count + 1]
     assert stored(session, Boss.__table__.c.boss_id) == [2]
+
+
+@pytest.mark.parametrize("count", [3, 130])
+def test_joined_inheritance_returning(session: Session, engine: Engine, count: int) -> None:
+    Person, Boss = family()
+    there = [{"id": i, "name": f"n{i}", "budget": i % 3} for i in range(1, count + 1)]
+    create(session, Boss, there)
+    session.execute(insert(Person), [{"id": count + 1}])
+    keys = [*shuffled(count + 2), 1]
+    columns = [Boss.budget, Boss.name, func.upper(Boss.name).label("loud")]
+    known = session.scalars(select(Boss)).all()
+    result = fastbulk.delete(
+        session, Boss, keys, where=[Boss.budget > 0, Boss.name != "n2"], returning=columns
+    )
+    gone = [i for i in range(1, count + 1) if i % 3 and i != 2]
+    assert result.rowcount == len(gone)
+    assert result.missing == [n for n, key in enumerate(keys) if key > count]
+    assert result.unmatched == [n for n, key in enumerate(keys) if key <= count and key not in gone]
+    assert result.keys() == ["budget", "name", "loud"]
+    rows = result.all()
+    assert rows == [(i % 3, f"n{i}", f"N{i}") for i in dict.fromkeys(keys) if i in gone]
+    assert rows[0]._mapping[Boss.name] == rows[0].name
+    left = [i for i in range(1, count + 1) if i not in gone]
+    assert stored(session, Person.__table__.c.id) == [*left, count + 1]
+    assert stored(session, Boss.__table__.c.boss_id) == left
+    assert {boss.boss_id for boss in known if boss in session} == {*left}
+    result = fastbulk.delete(session.connection(), Boss, left, returning=Boss.id)
+    assert result.arrow()["id"].to_pylist() == left
+    assert fastbulk.delete(session, Boss, [], returning=Boss.id).scalars().all() == []
 
 
 def test_children_go_before_their_parents_are_asked_for(session: Session) -> None:

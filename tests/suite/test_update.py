@@ -34,6 +34,7 @@ from sqlalchemy import (
     exc,
     func,
     insert,
+    literal,
     null,
     or_,
     select,
@@ -482,6 +483,89 @@ def test_joined_inheritance_with_versions(oracle: WithTables) -> None:
     databases = oracle(Person)
     databases.fill(Boss, [{"id": i, "version": 1} for i in range(1, 5)])
     check(databases, Boss, [{"id": 1, "version": 1, "size": 3, "budget": 4}])
+
+
+def deeper() -> tuple[Any, Any]:
+    """A class in three tables, and the one above it."""
+    Person, Boss = family()
+
+    class Chief(Boss):  # type: ignore[misc, valid-type]
+        __tablename__ = "chief"
+        id: Any = Column(ForeignKey(Boss.id), primary_key=True)
+        note = Column(String(50))
+        size_of_chief = Column("size", Integer)
+        __mapper_args__ = {"polymorphic_identity": "chief"}
+
+    return Person, Chief
+
+
+@pytest.mark.parametrize("count", [4, 130])
+def test_joined_inheritance_where(oracle: WithTables, count: int) -> None:
+    """The condition is asked of all tables, before any of them is written."""
+    Person, Chief = deeper()
+    databases = oracle(Person)
+    there = [
+        {"id": i, "name": "n", "size": i % 7, "budget": i % 5, "note": "t", "size_of_chief": i % 3}
+        for i in range(1, count + 1)
+    ]
+    databases.fill(Chief, there)
+    shapes: list[dict[str, Any]] = [
+        {"size": 3, "budget": 4, "size_of_chief": 2},
+        {"size": 3, "budget": None, "size_of_chief": 1, "note": "a"},
+        {"size": 3, "budget": 5, "size_of_chief": 0, "name": "it's"},
+        {"budget": 0, "size": 0, "size_of_chief": 9},
+    ]
+    rows = [{"id": i, **shapes[i % 4]} for i in shuffled(count)]
+    # Some keys come again, and find what the first row of the key has made.
+    rows += [{"id": i, **shapes[(i + 1) % 4]} for i in range(1, 4)]
+    meets = or_(Chief.size + given(Chief.size) > 4, Chief.size_of_chief < given(Chief.budget))
+    unmatched: list[int] = []
+    expected: list[tuple[Any, ...]] = []
+    columns = [Chief.id, Chief.name, Chief.size, Chief.budget, Chief.title, Chief.size_of_chief]
+
+    def ours(target: Any) -> None:
+        arguments: Any = {"where": [meets, Chief.name == "n"], "returning": columns}
+        result = fastbulk.update(target, Chief, rows, **arguments)
+        unmatched.extend(result.unmatched)
+        assert result.rowcount == len(rows) - len(unmatched)
+        by_id = {row[0]: row for row in result}
+        assert len(by_id) == len({r["id"] for n, r in enumerate(rows) if n not in unmatched})
+        expected.extend(by_id.values())
+
+    def theirs(session: Session) -> None:
+        refused = []
+        for number, row in enumerate(rows):
+            budget: Any = literal(row["budget"], Integer)
+            condition = or_(Chief.size + row["size"] > 4, Chief.size_of_chief < budget)
+            query = select(Chief.id).where(Chief.id == row["id"], condition, Chief.name == "n")
+            if session.scalar(query) is None:
+                refused.append(number)
+            else:
+                session.execute(update(Chief), [row])
+        assert unmatched == refused
+        ids = {row["id"] for n, row in enumerate(rows) if n not in refused}
+        assert sorted(expected) == [row for row in stored(session, *columns) if row[0] in ids]
+
+    assert databases.same(ours, theirs) is None
+
+
+@pytest.mark.parametrize("count", [1, 130])
+def test_joined_inheritance_where_of_a_row_that_is_not_there(session: Session, count: int) -> None:
+    Person, Boss = family()
+    create(session, Boss, [{"id": i, "budget": 5} for i in range(1, count + 1)])
+    session.execute(insert(Person), [{"id": 200}])
+    there: list[dict[str, Any]] = [{"id": i, "size": 1} for i in shuffled(count)]
+    # A person that is no boss is none, whatever the condition says of its name.
+    for bad in ({"id": 200, "budget": 1}, {"id": 200, "size": 1}, {"id": 201, "size": 1}):
+        rows = [*there, bad]
+        where = [Boss.name == "nobody", Boss.budget > 4]
+        error = stale(partial(fastbulk.update, session, Boss, rows, where=where))
+        assert error.rows == [count]
+    assert set(stored(session, Boss.size)) == {None}
+    # A row that sets nothing is asked nothing.
+    result = fastbulk.update(session, Boss, [*there, {"id": 1}], where=Boss.budget > 5)
+    assert result.unmatched == list(range(count))
+    assert result.rowcount == 0
 
 
 # Rows that are not there

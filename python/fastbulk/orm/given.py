@@ -72,7 +72,7 @@ def keys_given(expression: Any) -> set[str]:
 
 
 def pieces(expression: Any, render: Renderer, positions: Mapping[str, int]) -> list[int | str]:
-    """An expression as SQL text with the positions of given columns in between.
+    """An expression as :func:`split` has it.
 
     Raises
     ------
@@ -81,7 +81,18 @@ def pieces(expression: Any, render: Renderer, positions: Mapping[str, int]) -> l
     sqlalchemy.exc.ArgumentError
         It takes a given value that rows of this call don't have.
     """
-    parts = _MARK.split(render.expression(expression))
+    return split(render.expression(expression), positions)
+
+
+def split(text: str, positions: Mapping[str, int]) -> list[int | str]:
+    """The SQL text of an expression with the positions of given columns in between.
+
+    Raises
+    ------
+    sqlalchemy.exc.ArgumentError
+        It takes a given value that rows of this call don't have.
+    """
+    parts = _MARK.split(text)
     if unknown := set(parts[1::2]) - positions.keys():
         raise exc.ArgumentError(
             f"no row of this call gives {min(unknown)!r}; given() can't take it"

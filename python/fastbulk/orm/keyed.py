@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Index, PrimaryKeyConstraint, Table, UniqueConstraint, and_, exc, null
+from sqlalchemy import (
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    and_,
+    case,
+    exc,
+    literal_column,
+    null,
+    select,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import ClauseElement
 
 from .. import _native
 from .defaults import default_of, default_on_update, next_version
-from .given import keys_given, pieces
+from .given import keys_given, pieces, split
 from .kinds import has_unending_days, kind_of
 from .mapping import AnyAdapter, KeyAdapter, adapter_of, cached, table_of, tables_of
 from .returning import Returning, as_list, compile_returning, is_entity
@@ -79,6 +90,9 @@ class KeyedPlan:
     probe_first: bool
     #: What the server changes in the rows is not told, as SQLAlchemy does not.
     quiet: bool
+    #: The same for rows that have to meet the call's condition first, where there are several
+    #: tables and one of them is the first to be written.
+    checking: KeyedPlan | None = None
 
     def changed_by(self, part: _native.Slice) -> Iterator[str]:
         """Attributes that these rows may change."""
@@ -103,8 +117,6 @@ def keyed_plans(
         An expression or a type can't be rendered into the statement.
     sqlalchemy.exc.ArgumentError
         An argument names nothing that the mapper has.
-    NotImplementedError
-        The class is mapped to several tables, and that is not possible there yet.
     """
     if request.where or request.values or isinstance(request.key_where, ClauseElement):
         # Expressions have no equality.
@@ -116,16 +128,13 @@ def _make_plans(
     mapper: Mapper[Any], dialect: Dialect, request: KeyedRequest, carrier: ModuleType
 ) -> list[KeyedPlan]:
     tables = tables_of(mapper)
-    deletes = request.verb == "delete"
-    if len(tables) > 1 and (request.where or (request.returning and deletes)):
-        what = "take a condition" if request.where else "return rows"
-        raise NotImplementedError(
-            f"{mapper.class_.__name__} is mapped to several tables: {request.verb} can't {what} yet"
-        )
-    if deletes:
+    if request.verb == "delete":
         tables.reverse()
     maker = _Maker(mapper, dialect, request, carrier, single=len(tables) == 1)
-    return [maker.plan(table) for table in tables]
+    plans = [maker.plan(table) for table in tables]
+    if maker.single or not request.where:
+        return plans
+    return [replace(plan, checking=maker.plan(plan.table, checks=True)) for plan in plans]
 
 
 class _Maker:
@@ -146,13 +155,16 @@ class _Maker:
         expressions = [*request.where, *self.values.values()]
         self.inputs = set().union(*map(keys_given, expressions)) if expressions else set()
 
-    def plan(self, table: Table) -> KeyedPlan:
+    def plan(self, table: Table, *, checks: bool = False) -> KeyedPlan:
         request = self.request
         keys = self.mapper._propkey_to_col[table]
         self.check(keys)
         columns = [self.column(key, column) for key, column in keys.items()]
         if request.verb == "delete":
             columns = [column for column in columns if column.role == "key"]
+        if checks:
+            columns += self.given_elsewhere(keys)
+        names = frozenset([*keys, *(column.key for column in columns)])
         positions = {column.key: position for position, column in enumerate(columns)}
         columns += self.stand_ins(keys, positions)
         returning = None
@@ -172,10 +184,9 @@ class _Maker:
             adapt=self.carrier.adapt(self.dialect),
             unending=has_unending_days(self.dialect),
             assignments=self.assignments(keys, positions),
-            condition=self.condition(positions),
+            condition=self.condition(table, positions, checks=checks),
             conflict=self.conflict(table, keys, positions),
         )
-        names = frozenset(keys)
         adapter = KeyAdapter if request.verb == "delete" else adapter_of
         adapt = adapter(self.mapper, request.unknown)
         return KeyedPlan(
@@ -295,10 +306,36 @@ class _Maker:
             if key in keys and _is_expression(value)
         ]
 
-    def condition(self, positions: Mapping[str, int]) -> list[int | str] | None:
-        if not self.request.where:
+    def condition(
+        self, table: Table, positions: Mapping[str, int], *, checks: bool
+    ) -> list[int | str] | None:
+        if checks:
+            return split(self.whole_condition(table), positions)
+        if not self.request.where or not self.single:
             return None
         return pieces(and_(*self.request.where), self.render, positions)
+
+    def whole_condition(self, table: Table) -> str:
+        """That the other tables have a row, too, and all together is as the condition has it."""
+        others = [other for other in tables_of(self.mapper) if other is not table]
+        joined = [mapper.inherit_condition for mapper in self.mapper.iterate_to_root()]
+        parts: Any = select(literal_column("1")).select_from(*others).correlate(table)
+        parts = parts.where(*(each for each in joined if each is not None), *self.request.where)
+        parts = parts.with_for_update(key_share=True)
+        # SQLAlchemy knows whose columns are whose only within a query.
+        query: Any = select(literal_column("1")).select_from(table)
+        begin = self.render.expression(query)
+        # MySQL makes a join of a bare EXISTS, and its DELETE takes the rows of both tables.
+        is_whole = case((parts.exists(), 1), else_=0) == 1
+        whole = self.render.expression(query.where(is_whole))
+        return whole.removeprefix(begin).lstrip().removeprefix("WHERE ")
+
+    def given_elsewhere(self, keys: Mapping[str, Column[Any]]) -> Iterator[_native.Column]:
+        """What the condition takes of a row that is stored in other tables."""
+        for table in tables_of(self.mapper):
+            for key, column in self.mapper._propkey_to_col[table].items():
+                if key in self.inputs and key not in keys:
+                    yield self.native(column, key, "input", drop_none=False, omit=True)
 
     def conflict(
         self, table: Table, keys: Mapping[str, Column[Any]], positions: Mapping[str, int]

@@ -94,9 +94,14 @@ def _finder(keys: Collection[tuple[Any, ...]] | None) -> Callable[[tuple[Any, ..
     """
     if not keys:
         return lambda key: keys is None
-    loose = {tuple(map(_loosened, key)) for key in keys}
+    loose = set(map(loosened, keys))
     kinds = {tuple(map(type, key)) for key in keys}
-    return lambda key: kinds != {tuple(map(type, key))} or tuple(map(_loosened, key)) in loose
+    return lambda key: kinds != {tuple(map(type, key))} or loosened(key) in loose
+
+
+def loosened(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What is equal for keys that any collation would hold for equal."""
+    return tuple(map(_loosened, key))
 
 
 def _loosened(value: Any) -> Any:
