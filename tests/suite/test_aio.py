@@ -426,10 +426,16 @@ def test_cancelling_at_random_moments(engine: Engine, Thing: Any) -> None:
     await_only(load())
 
 
-@pytest.mark.parametrize("returns", [False, True])
-def test_cancelling_at_every_statement(engine: Engine, Thing: Any, returns: bool) -> None:
+@pytest.mark.parametrize("call", ["insert", "insert, returning", "upsert"])
+def test_cancelling_at_every_statement(engine: Engine, Thing: Any, call: str) -> None:
     """As at random moments, for each statement in its turn."""
-    returning = Thing.id if returns else None
+
+    async def load_into(session: AsyncSession) -> None:
+        if call == "upsert":
+            await aio.upsert(session, Thing, rows_of(300), key=Thing.name)
+        else:
+            returning = Thing.id if "returning" in call else None
+            await aio.insert(session, Thing, rows_of(300), returning=returning)
 
     async def load() -> None:
         stand = []
@@ -446,9 +452,7 @@ def test_cancelling_at_every_statement(engine: Engine, Thing: Any, returns: bool
         async with AsyncSession(AsyncEngine(engine)) as session:
             session.add(Thing(name="before"))
             await session.flush()
-            task = asyncio.ensure_future(
-                _coroutine(aio.insert(session, Thing, rows_of(300), returning=returning))
-            )
+            task = asyncio.ensure_future(load_into(session))
             statements = itertools.count()
 
             def cancel(*_: Any) -> None:

@@ -658,11 +658,15 @@ def undone_on_error(connection: Connection, frame: Frame) -> Iterator[None]:
     """Undoes what was sent inside, after the frame's begin, if an error ends it."""
     try:
         yield
-    except BaseException:
-        # Where the transaction is gone the savepoint is too: what failed first is reported.
+    except BaseException as error:
         if not connection.invalidated and not connection.closed:
-            with suppress(exc.DBAPIError):
+            try:
                 simple(connection, *frame.undo)
+            except exc.DBAPIError:
+                # Where the transaction is gone the savepoint is too: what failed first is reported.
+                # What was cancelled as it began may not be left for the caller to commit.
+                if not isinstance(error, Exception):
+                    connection.invalidate()
         raise
 
 
