@@ -183,10 +183,8 @@ impl ColumnReader {
     ) -> Result<Slice> {
         let mut columns = Vec::with_capacity(plan.columns.len());
         let mut first: Option<Box<BadValue>> = None;
-        for (position, source) in self.sources.iter().enumerate() {
-            let given =
-                source.map(|(lane, how)| (&self.batches.fields[lane], &batch.lanes[lane], how));
-            match self.series(py, plan, plan.column(position), given, batch.rows, code, breath) {
+        for position in 0..self.sources.len() {
+            match self.series(py, plan, batch, position, code, breath) {
                 Ok(series) => columns.push(series),
                 // Of several bad rows the first is reported.
                 Err(Error::Row(bad)) => {
@@ -213,13 +211,13 @@ impl ColumnReader {
         &self,
         py: Python<'_>,
         plan: &Plan,
-        column: &Column,
-        given: Option<(&FieldRef, &Lane, How)>,
-        rows: usize,
+        batch: &Batch,
+        position: usize,
         code: Code,
         breath: &mut Breath<'_>,
     ) -> Result<Series> {
-        let Some((field, lane, how)) = given else {
+        let (column, rows) = (plan.column(position), batch.rows);
+        let Some((lane, how)) = self.sources[position] else {
             return match column.absent {
                 Absent::Value(_) => {
                     self.of_objects(py, plan, column, &vec![None; rows], code, breath)
@@ -227,6 +225,7 @@ impl ColumnReader {
                 _ => Ok(nothing(column, rows, true)),
             };
         };
+        let (field, lane) = (&self.batches.fields[lane], &batch.lanes[lane]);
         match (how, lane) {
             (How::Natively, Lane::Arrow(array)) if !fills_nulls(column, array) => {
                 let series = py.detach(|| natively(column, array));
