@@ -510,9 +510,11 @@ def awaited(name: str) -> Callable[..., Any]:
 
 
 def twin_of(target: Any) -> Any:
-    """The asynchronous twin of a Session, Connection or Engine."""
+    """The asynchronous twin of a Session, Connection or Engine, if it has one."""
     if isinstance(target, scoped_session):
         target = target()
+    if isinstance(target, (Engine, Connection)) and not target.dialect.is_async:
+        return None
     if isinstance(target, Engine):
         return AsyncEngine(target)
     if isinstance(target, Connection):
