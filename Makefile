@@ -3,7 +3,7 @@
 
 VENV := .venv
 # What the suite runs; empty for both series and all databases.
-SUITE := --series 2.1 --backends sqlite psycopg
+SUITE := --series 2.1 --backends sqlite psycopg --least 90
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet
 

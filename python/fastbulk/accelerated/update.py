@@ -72,8 +72,7 @@ class Update:
         statement = self.use_orm_update_stmt
         if statement is None:
             return
-        allowed = () if statement._maintain_values_ordering else ("_values",)
-        if why := why_more(statement, allowed):
+        if why := why_more(statement, allowed=("_values",)):
             raise FallThrough(why)
         if statement._returning:
             raise FallThrough("returning of an update")
