@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exc
@@ -24,8 +23,10 @@ _SQLSTATES = {"40001", "40P01"}
 _DEADLOCK = 1213
 
 
-def until_done(work: Callable[[], _T]) -> _T:
+def until_done(work: Callable[[], _T], sleep: Callable[[float], object]) -> _T:
     """Does work in transactions of its own, of which a deadlock leaves nothing.
+
+    ``sleep(seconds)`` is what waits in between.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def until_done(work: Callable[[], _T]) -> _T:
                 error.add_detail(f"the call was tried {tries} times")
                 raise
         # Small calls lose to large ones, again and again if they come at once.
-        time.sleep(random.uniform(0, min(_PAUSE, 0.001 * 2**tries)))
+        sleep(random.uniform(0, min(_PAUSE, 0.001 * 2**tries)))
 
 
 def is_deadlock(error: exc.DBAPIError) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Engine
 
 from .call import Call, why_not_own
+from .carriers.adapted import sleep_of
 from .columns import are_columns, length_of, read
 from .keyed import KeyedCall, held_rows
 from .orm.keyed import KeyedRequest, names_of, unique_key
@@ -150,7 +151,7 @@ def update(
     ----------
     target
         As for :func:`insert`. A call on an Engine that the server ends for a deadlock is done
-        again, up to ten times; on another target it raises, and on MySQL and MariaDB the whole
+        again, up to twenty times; on another target it raises, and on MySQL and MariaDB the whole
         transaction is gone then, as the error says.
     model
         A mapped class.
@@ -350,7 +351,7 @@ def _keyed(
 
     with reporting(progress, total, table_of(mapper).name) as report:
         if isinstance(target, Engine):
-            return until_done(partial(run, report))
+            return until_done(partial(run, report), sleep_of(target.dialect))
         return run(report)
 
 

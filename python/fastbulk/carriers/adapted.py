@@ -5,6 +5,7 @@ greenlet of its own.
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         Iterator,
     )
 
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Dialect
 
     _T = TypeVar("_T")
     #: Has the server end the statement that runs on the connection.
@@ -39,6 +40,15 @@ _AGAIN = 1
 def pause_of(connection: Connection) -> Callable[[], None] | None:
     """What lets the event loop run for a moment, if the connection's driver lives in one."""
     return breathe if connection.dialect.is_async else None
+
+
+def sleep_of(dialect: Dialect) -> Callable[[float], None]:
+    """What waits some seconds, in which an event loop runs if the dialect's driver lives in one."""
+    return _sleep if dialect.is_async else time.sleep
+
+
+def _sleep(seconds: float) -> None:
+    await_only(asyncio.sleep(seconds))
 
 
 def breathe() -> None:
