@@ -91,7 +91,7 @@ def with_keys(session: Session, Thing: Any, rows: list[dict[str, Any]] | None = 
     return result.road
 
 
-RESERVED = "COPY with reserved keys"
+KEYED_COPY = "COPY with keys of their sequence"
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_keys_are_reserved(session: Session, key: str) -> None:
     connection = session.connection()
     connection.exec_driver_sql("""CREATE SEQUENCE "it's a.b" START 100""")
     connection.exec_driver_sql(f"CREATE TABLE thing (id {key}, name TEXT, size INT)")
-    assert with_keys(session, Thing).statement == RESERVED
+    assert with_keys(session, Thing).statement == KEYED_COPY
     # The sequence goes on behind them.
-    assert with_keys(session, Thing).statement == RESERVED
+    assert with_keys(session, Thing).statement == KEYED_COPY
     session.add(Thing(name="later"))
     session.flush()
 
@@ -148,7 +148,7 @@ def test_copy_takes_the_keys_of_later_rows(
                 session.execute(text(taken))
 
         result = fastbulk.insert(session, Thing, rows, returning=Thing.id, progress=take)
-        assert result.road.statement == RESERVED
+        assert result.road.statement == KEYED_COPY
         ids = result.scalars().all()
         assert result.arrow()["id"].to_pylist() == ids
         found = select(Thing.id).where(Thing.name == "ours").order_by(Thing.size)
@@ -203,7 +203,7 @@ def test_keys_are_not_reserved_where_a_part_has_a_trigger(
     )
     databases.execute("CREATE TABLE part PARTITION OF thing DEFAULT")
     Thing = thing()
-    assert with_keys(session, Thing).statement == RESERVED
+    assert with_keys(session, Thing).statement == KEYED_COPY
     session.commit()
     databases.execute(
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
@@ -222,7 +222,7 @@ def test_given_keys_are_not_reserved(session: Session, rows: list[dict[str, Any]
     Thing.metadata.create_all(session.connection())
     rows = [row | ({"id": row["id"] + i} if row else {}) for i, row in enumerate(rows)]
     result = fastbulk.insert(session, Thing, rows, returning=Thing.id)
-    assert result.road.statement != RESERVED
+    assert result.road.statement != KEYED_COPY
     ids = result.scalars().all()
     assert [row.get("id", id_) for row, id_ in zip(rows, ids, strict=True)] == ids
 
@@ -242,7 +242,7 @@ def test_explain_and_result_tell_the_road(session: Session) -> None:
     road = fastbulk.explain(session, Thing, returning=Thing.id)
     assert (road.name, road.backend) == ("native", "postgresql")
     assert str(road.sql).startswith("INSERT INTO thing (id, name, size)")
-    assert road.statement == RESERVED
+    assert road.statement == KEYED_COPY
     assert fastbulk.explain(session, Thing).statement == "COPY"
     road = fastbulk.explain(session, Thing, returning=Thing.name)
     assert (road.statement, road.refused["COPY"]) == (

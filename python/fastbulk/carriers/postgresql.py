@@ -168,7 +168,7 @@ def _insert(
             if columns:
                 if plan.returning is not None and keys is None:
                     keys = _Keys.of(connection, plan, catalog, driver)
-                notes["statement"] = "COPY" if keys is None else "COPY with reserved keys"
+                notes["statement"] = "COPY" if keys is None else "COPY with keys of their sequence"
                 sent, part = _copy(connection, plan, catalog, driver, part, columns, source, keys)
             else:
                 notes["statement"] = "INSERT..SELECT FROM unnest"
@@ -213,7 +213,9 @@ def foresee(
         notes["COPY"] = reason
         notes["statement"] = "INSERT..SELECT FROM unnest"
     else:
-        notes["statement"] = "COPY" if plan.returning is None else "COPY with reserved keys"
+        notes["statement"] = (
+            "COPY" if plan.returning is None else "COPY with keys of their sequence"
+        )
 
 
 _NOT_BINARY = "column {!r} can't be sent as binary data"
