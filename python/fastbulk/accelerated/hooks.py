@@ -87,35 +87,41 @@ def _persist(
         return theirs(mapper, mappings, session_transaction, **arguments)
     mappings = list(mappings)
     call = ours(mapper, mappings, session, connection, **arguments)
+    return _run(
+        call,
+        counts,
+        lambda refused: Left(refused, tables_of(mapper), len(mappings), mapper),
+        partial(theirs, mapper, mappings, session_transaction, **arguments),
+    )
+
+
+def _run(
+    call: Insert | Update | CoreInsert,
+    counts: Counts,
+    left_for: Callable[[FallThrough], Left],
+    theirs: Callable[[], Any],
+) -> Any:
+    """What the call gives; or SQLAlchemy's own function, of whose statements some may be sent
+    natively.
+    """
     try:
         result = call.run()
     except FallThrough as refused:
-        left = Left(refused, tables_of(mapper), len(mappings), mapper)
+        left = left_for(refused)
     else:
         counts.taken(call.kind)
         return result
-    try:
-        return _leave(left, connection, theirs, mapper, mappings, session_transaction, **arguments)
-    finally:
-        _count(counts, call.kind, left)
-
-
-def _leave(
-    left: Left, connection: Connection, theirs: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    """What SQLAlchemy's own function gives, of whose statements some may be sent natively."""
-    left.native = why_never(connection) is None
+    left.native = why_never(call.connection) is None
     if left.native:
-        listen(connection.dialect)
-    with within(left):
-        return theirs(*args, **kwargs)
-
-
-def _count(counts: Counts, kind: str, left: Left) -> None:
-    if left.was_taken:
-        counts.taken(f"{kind}, of rows that SQLAlchemy made")
-    else:
-        counts.fallen_through(kind, left.refused)
+        listen(call.connection.dialect)
+    try:
+        with within(left):
+            return theirs()
+    finally:
+        if left.was_taken:
+            counts.taken(f"{call.kind}, of rows that SQLAlchemy made")
+        else:
+            counts.fallen_through(call.kind, left.refused)
 
 
 def _execute(
@@ -132,18 +138,12 @@ def _execute(
     counts = _counts_of(None, connection)
     if counts is None:
         return _execute_on_connection(*arguments)
-    call = CoreInsert(*arguments, by_orm=False)
-    try:
-        result = call.run()
-    except FallThrough as refused:
-        left = Left(refused, (statement.table,), len(rows))
-    else:
-        counts.taken(call.kind)
-        return result
-    try:
-        return _leave(left, connection, _execute_on_connection, *arguments)
-    finally:
-        _count(counts, call.kind, left)
+    return _run(
+        CoreInsert(*arguments, by_orm=False),
+        counts,
+        lambda refused: Left(refused, (statement.table,), len(rows)),
+        partial(_execute_on_connection, *arguments),
+    )
 
 
 def _take_part(left: Left, *arguments: Any) -> Any:

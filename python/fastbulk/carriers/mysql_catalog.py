@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from .mysql_errors import NAME, shown
+from .mysql_errors import NAME, engine_of, shown
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -152,8 +152,7 @@ class Catalog:
             whole = "".join(part[0] for part in found) == parts
             names = frozenset(_unquoted(part[1], part[2]) for part in found)
             unique[primary or _unquoted(one, other)] = names if whole else None
-        engine = re.search(r"^\).*?\bENGINE=(\w+)", shown, re.M)
-        return cls(columns, unique, engine and engine[1])
+        return cls(columns, unique, engine_of(shown))
 
     def index(self, names: frozenset[str]) -> str | None:
         """The name of the unique index of these columns."""

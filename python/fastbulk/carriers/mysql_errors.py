@@ -263,6 +263,12 @@ def shown(connection: Connection, sql_table: str) -> str | None:
         return None
 
 
+def engine_of(definition: str) -> str | None:
+    """The storage engine that a CREATE TABLE names."""
+    found = re.search(r"^\).*?\bENGINE=(\w+)", definition, re.M)
+    return found and found[1]
+
+
 class Definition(NamedTuple):
     """What the server says of the table."""
 
@@ -281,8 +287,7 @@ class Definition(NamedTuple):
             return cls("", False, {}, {})
         options = {"no_parameters": True}
         engines = connection.exec_driver_sql("SHOW ENGINES", execution_options=options).mappings()
-        found = re.search(r"^\).*?\bENGINE=(\w+)", definition, re.M)
-        engine = found[1] if found else ""
+        engine = engine_of(definition) or ""
         those = {row["Engine"].lower() for row in engines if row["Transactions"] == "YES"}
         return cls(engine, engine.lower() in those, _constraints(definition), _types(definition))
 

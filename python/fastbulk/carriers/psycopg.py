@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +81,17 @@ class Array:
 
 def raw(class_: Any, cursor: Any) -> Any:
     """A cursor on another's connection that takes parameters as the server names them."""
+    from psycopg.rows import tuple_row
+
+    own = class_(cursor.connection, row_factory=tuple_row)
+    own.adapters.register_dumper(Array, _array_dumper())
+    return own
+
+
+@cache
+def _array_dumper() -> Any:
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
-    from psycopg.rows import tuple_row
 
     class ArrayDumper(Dumper):
         # The statement tells the type.
@@ -93,9 +101,7 @@ def raw(class_: Any, cursor: Any) -> Any:
         def dump(self, obj: Array) -> bytes:
             return obj.data
 
-    own = class_(cursor.connection, row_factory=tuple_row)
-    own.adapters.register_dumper(Array, ArrayDumper)
-    return own
+    return ArrayDumper
 
 
 def has_raw_cursors() -> bool:

@@ -62,9 +62,7 @@ async def _execute(cursor: Any, text: str) -> list[Answer]:
     answers = []
     there = True
     while there:
-        codes = psycopg.type_codes(cursor)
-        rows = await cursor.fetchall() if codes else []
-        answers.append(Answer(cursor.rowcount, rows, codes))
+        answers.append(await _answer(cursor))
         there = cursor.nextset()
     return answers
 
@@ -84,9 +82,12 @@ async def _send_arrays(
         for text in begin:
             await own.execute(text, prepare=False)
         await own.execute(sql, list(map(psycopg.Array, arrays)), prepare=False)
-        codes = psycopg.type_codes(own)
-        rows = await own.fetchall() if codes else []
-        return Answer(own.rowcount, rows, codes)
+        return await _answer(own)
+
+
+async def _answer(cursor: Any) -> Answer:
+    codes = psycopg.type_codes(cursor)
+    return Answer(cursor.rowcount, await cursor.fetchall() if codes else [], codes)
 
 
 async def _copy(cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
@@ -117,8 +118,7 @@ _DRIVER = _Driver()
 #: ``keyed`` undoes by itself what it did.
 UNDOES_ITSELF = True
 
-#: The cursor is closed before SQLAlchemy asks for the count, and then has none.
-NO_COUNT_OF = {"insert"}
+NO_COUNT_OF = psycopg.NO_COUNT_OF
 
 facts = psycopg.facts
 adapt = psycopg.adapt
