@@ -65,7 +65,7 @@ GOALS = [
     Goal(ASYNCPG, (SYNC_PSYCOPG,), 0.9, HUNDRED_THOUSAND),
     Goal(PSYCOPG, (SYNC_PSYCOPG,), 0.9, HUNDRED_THOUSAND),
     Goal(ASYNCPG, (COPY,), 1.5, HUNDRED_THOUSAND),
-    Goal(ASYNCPG, (ORM,), 25, TEN_THOUSAND),
+    Goal(ASYNCPG, (ORM,), 25, HUNDRED_THOUSAND),
     Goal(AIOSQLITE, (SQLITE,), 0.9, HUNDRED_THOUSAND),
 ]
 
@@ -114,7 +114,7 @@ def databases() -> Iterator[tuple[str, URL, list[Contender]]]:
                     awaited(PSYCOPG, urls["psycopg"], by_fastbulk),
                     sync(SYNC_PSYCOPG, urls["psycopg"]),
                     awaited(COPY, urls["asyncpg"], by_copy),
-                    awaited(ORM, urls["asyncpg"], by_orm, max_rows=10_000),
+                    awaited(ORM, urls["asyncpg"], by_orm),
                 ],
             )
     with TemporaryDirectory() as folder:

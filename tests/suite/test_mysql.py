@@ -486,7 +486,7 @@ def test_a_deadlock_is_not_hidden_by_its_lost_savepoint(databases: Oracle) -> No
     assert any("rolled back the whole transaction" in message for message in messages)
 
 
-@pytest.mark.parametrize("count", [3, 45_000])
+@pytest.mark.parametrize("count", [3, 21_000])
 def test_autocommit(engine: Engine, count: int) -> None:
     Thing = model(name=Column(String(20), unique=True))
     Thing.metadata.create_all(engine)

@@ -44,14 +44,14 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_columns(oracle: WithTables, name: str) -> None:
     Thing = model(value=Column(name, String, server_default="d"), size=Column(Integer))
-    rows = [{"value": "x"}, {"size": 1}, {"value": "y", "size": 2}] * 50
+    rows = [{"value": "x"}, {"size": 1}, {"value": "y", "size": 2}] * 20
     oracle(Thing).check(Thing, rows, returning=[Thing.value, Thing.id])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tables(oracle: WithTables, name: str) -> None:
     Thing = model(table=name, value=Column(String, server_default="d"), size=Column(Integer))
-    rows = [{"value": "x"}, {"size": 1}, {"value": "y", "size": 2}] * 50
+    rows = [{"value": "x"}, {"size": 1}, {"value": "y", "size": 2}] * 20
     oracle(Thing).check(Thing, rows, returning=Thing)
 
 
