@@ -156,7 +156,7 @@ async def by_copy(session: AsyncSession, rows: list[dict[str, Any]]) -> object:
     return await driver.copy_records_to_table("orders", records=records, columns=COLUMNS)
 
 
-def awaited(name: str, url: URL, load: Load, max_rows: int | None = None) -> Contender:
+def awaited(name: str, url: URL, load: Load) -> Contender:
     """A contender on an event loop."""
 
     async def time(case: Case) -> float:
@@ -173,7 +173,7 @@ def awaited(name: str, url: URL, load: Load, max_rows: int | None = None) -> Con
         await engine.dispose()
         return seconds
 
-    return Contender(name, lambda case: asyncio.run(time(case)), max_rows=max_rows)
+    return Contender(name, lambda case: asyncio.run(time(case)))
 
 
 def sync(name: str, url: URL) -> Contender:
