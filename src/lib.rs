@@ -20,6 +20,7 @@ mod gate;
 mod input;
 mod iso;
 mod kind;
+mod loaded;
 mod mysql;
 mod output;
 mod own;
@@ -59,6 +60,8 @@ mod _native {
     use crate::postgres::error::PostgresError;
     #[pymodule_export]
     use crate::postgres::keyed::{PostgresKeyed, postgres_keyed_sql};
+    #[pymodule_export]
+    use crate::postgres::libpq::Libpq;
     #[pymodule_export]
     use crate::postgres::writer::{PostgresWriter, postgres_values};
     #[pymodule_export]

@@ -32,13 +32,15 @@ KNOW_SQLALCHEMY = {
     "verbs.py",
 }
 BACKENDS = {"sqlite", "postgres", "mysql"}
-#: The way to SQLite's handle, texts that SQLite borrows, rows that SQLite reads, and the GIL that
-#: a driver released.
+#: The way to SQLite's handle, texts that SQLite borrows, rows that SQLite reads, the GIL that a
+#: driver released, libraries that drivers have loaded, and rows that libpq holds.
 MAY_BE_UNSAFE = {
     "src/sqlite/entry.rs",
     "src/sqlite/bind.rs",
     "src/sqlite/feed.rs",
     "src/gate.rs",
+    "src/loaded.rs",
+    "src/postgres/libpq.rs",
 }
 READS_PYTHON = re.compile(
     r"\.extract(\(|::)|\.try_iter\(|\bcast(_exact|_into|_into_exact)?::<Py|instance_of::<|"

@@ -212,6 +212,14 @@ class PostgresRows:
     def outcome(self) -> Outcome | None: ...
 
 @final
+class Libpq:
+    """The library by which a driver talks to PostgreSQL."""
+
+    @staticmethod
+    def of(path: str) -> Libpq | None: ...
+    def outcome(self, result: int, rows: int, types: Sequence[int]) -> Outcome | None: ...
+
+@final
 class PostgresConnection:
     """A connection of our own."""
 

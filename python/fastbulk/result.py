@@ -185,9 +185,9 @@ class Result(_Rows):
         """All returned rows as a ``pyarrow.Table``, whether they were fetched or not.
 
         Values of the database become those of Arrow's without a Python object where native code
-        has them: generated keys of large loads on PostgreSQL and MySQL, and on SQLite and over a
-        native connection to PostgreSQL the values of SQLAlchemy's own types (but decimals on
-        SQLite, which are floats there).
+        has them: generated keys of large loads on PostgreSQL and MySQL, and on SQLite, over
+        psycopg 3 and over a native connection to PostgreSQL the values of SQLAlchemy's own types
+        (but decimals on SQLite, which are floats there).
 
         Returns
         -------

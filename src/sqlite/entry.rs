@@ -29,6 +29,8 @@ use super::error::{Failure, Reason};
 use super::job;
 use crate::error::{Error, Result};
 use crate::input::source::Source;
+#[cfg(unix)]
+use crate::loaded;
 use crate::output::Outcome;
 use crate::plan::Plan;
 use crate::slice::Slice;
@@ -66,20 +68,12 @@ pub fn sqlite_install(path: Option<&str>) -> bool {
     })
 }
 
-/// The library's handle if it is loaded already: this never loads a second one.
+/// The library's handle, or the process's own.
 #[cfg(unix)]
 fn open(path: Option<&str>) -> Option<libloading::Library> {
-    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-    #[cfg(target_os = "macos")]
-    const RTLD_NOLOAD: c_int = 0x10;
-    #[cfg(not(target_os = "macos"))]
-    const RTLD_NOLOAD: c_int = 0x4;
     match path {
-        // SAFETY: with RTLD_NOLOAD no initializer runs.
-        Some(path) => unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) }
-            .ok()
-            .map(Into::into),
-        None => Some(Library::this().into()),
+        Some(path) => loaded::library(path),
+        None => Some(libloading::os::unix::Library::this().into()),
     }
 }
 

@@ -180,7 +180,7 @@ def test_the_ends_of_each_range(
     monkeypatch.setattr(Returned, "_add_rows", add_rows)
     table = result.arrow()
     road = result.road
-    native = road.backend == "sqlite" or road.driver == "tokio-postgres"
+    native = road.backend == "sqlite" or road.driver in {"psycopg", "tokio-postgres"}
     assert bool(made) == (not native or name in PROCESSED | PROCESSED_ON.get(road.backend, set()))
     assert table.schema.types == [TYPES[name][2], pa.int64()]
     values = [row["value"] for row in table.to_pylist()]
@@ -191,7 +191,43 @@ def test_the_ends_of_each_range(
     assert list(map(repr, values)) == [repr(value) for value, _ in result.all()]
 
 
-@pytest.mark.only("engine")
+@pytest.mark.only("psycopg")
+def test_loaders_of_the_users_have_their_say(databases: Oracle) -> None:
+    from psycopg.types.datetime import DateLoader
+
+    class Infinite(DateLoader):
+        def load(self, data: Any) -> dt.date:
+            return dt.date.max if data == b"infinity" else super().load(data)
+
+    databases.execute(
+        "CREATE TABLE thing (id SERIAL PRIMARY KEY, n TEXT, day DATE DEFAULT 'infinity')"
+    )
+    Thing = model(n=Column(String), day=Column(Date, server_default="infinity"))
+    with Session(databases.ours) as session:
+        driver: Any = session.connection().connection.driver_connection
+        driver.adapters.register_loader("date", Infinite)
+        rows = [{"n": "x"}, {"n": "y", "day": NOON.date()}] * 60
+        result = fastbulk.insert(session, Thing, rows, returning=[Thing.day])
+        driver.adapters.register_loader("date", DateLoader)
+        assert result.arrow()["day"].to_pylist()[:2] == [dt.date.max, NOON.date()]
+        assert result.scalars().all()[:2] == [dt.date.max, NOON.date()]
+
+
+@pytest.mark.only("psycopg")
+def test_rows_outlive_their_connection(oracle: WithTables) -> None:
+    Thing = model(at=Column(DateTime(timezone=True)), name=Column(String))
+    rows = [{"at": NOON.replace(tzinfo=UTC), "name": "日本"}, {}] * 50
+    with Session(oracle(Thing).ours) as session:
+        result = fastbulk.insert(session, Thing, rows, returning=[Thing.at, Thing.name])
+        expected = session.execute(select(Thing.at, Thing.name).order_by(Thing.id)).all()
+        session.connection().invalidate()
+        session.invalidate()
+    assert result.arrow()["name"].to_pylist() == ["日本", None] * 50
+    assert result.arrow()["at"].to_pylist() == [at for at, _ in expected]
+    assert list(map(repr, result.all())) == list(map(repr, expected))
+
+
+@pytest.mark.only("engine", "psycopg")
 def test_what_python_can_not_have_is_told_at_once(databases: Oracle) -> None:
     databases.execute(
         "CREATE TABLE thing (id SERIAL PRIMARY KEY, name TEXT, day DATE DEFAULT 'infinity')"

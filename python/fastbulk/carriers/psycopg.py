@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from dataclasses import dataclass
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from .. import _native
 from . import plain, postgresql, postgresql_keyed
-from .sent import Answer
+from .sent import Answer, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,11 +40,11 @@ class _Driver:
         cursor.execute("; ".join(filter(None, (*begin, sql, end))), prepare=False)
         for _ in begin:
             cursor.nextset()
-        answer = _answer(cursor)
+        shown = answer(cursor)
         # What ends the work has no columns, of which SQLAlchemy would make a result.
         while cursor.nextset():
             pass
-        return answer
+        return shown
 
     def execute_each(
         self,
@@ -56,9 +58,9 @@ class _Driver:
         cursor.execute(sql, prepare=False)
         for _ in begin:
             cursor.nextset()
-        answers = [_answer(cursor)]
+        answers = [answer(cursor)]
         while cursor.nextset():
-            answers.append(_answer(cursor))
+            answers.append(answer(cursor))
         return answers[: len(statements)]
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
@@ -120,12 +122,60 @@ def _execute_arrays(
         for text in begin:
             own.execute(text, prepare=False)
         own.execute(sql, list(map(Array, arrays)), prepare=False)
-        return _answer(own)
+        return answer(own)
 
 
-def _answer(cursor: Any) -> Answer:
+def answer(cursor: Any) -> Answer:
+    """What the cursor says after a statement."""
     codes = type_codes(cursor)
-    return Answer(cursor.rowcount, cursor.fetchall() if codes else [], codes)
+    return Answer(cursor.rowcount, _rows(cursor, codes) if codes else [], codes)
+
+
+def _rows(cursor: Any, codes: Sequence[int]) -> Rows:
+    """The rows of a cursor's result, by psycopg's own loaders of today."""
+    from psycopg.adapt import Transformer
+    from psycopg.pq import Format
+
+    result = cursor.pgresult
+    transformer: Any = Transformer(cursor)
+    transformer.set_pgresult(result)
+    count = result.ntuples
+    load = partial(transformer.load_rows, 0, count, tuple)
+    libpq = _libpq(type(result).__module__)
+    loaders = [type(transformer.get_loader(code, Format.TEXT)) for code in codes]
+    if libpq is None or result.fformat(0) != Format.TEXT or not all(map(_is_psycopgs, loaders)):
+        return Rows(count, _no_columns, load)
+    types = [
+        _TEXT if loader.__name__ == "TextLoader" else code
+        for code, loader in zip(codes, loaders, strict=True)
+    ]
+
+    def decode() -> _native.Outcome | None:
+        return libpq.outcome(result.pgresult_ptr, count, types)
+
+    return Rows(count, decode, load, may_fail=not _NEVER_FAIL.issuperset(types))
+
+
+def _no_columns() -> None:
+    """Only psycopg knows what the values are."""
+
+
+def _is_psycopgs(loader: type) -> bool:
+    """Whether the loader is one that psycopg has by itself."""
+    return loader.__module__.startswith("psycopg") and not loader.__name__.startswith("Custom")
+
+
+@cache
+def _libpq(module: str) -> _native.Libpq | None:
+    """The library that psycopg's compiled code talks to; None for the code in Python."""
+    path = sys.modules[module].__file__
+    return None if path is None else _native.Libpq.of(path)
+
+
+_TEXT = 25
+#: The types whose values psycopg can always load: bool, bytea, int8, int2, int4, text, json,
+#: float4, float8, bpchar, varchar, numeric, uuid, jsonb.
+_NEVER_FAIL = frozenset({16, 17, 20, 21, 23, _TEXT, 114, 700, 701, 1042, 1043, 1700, 2950, 3802})
 
 
 def type_codes(cursor: Any) -> tuple[int, ...]:

@@ -11,10 +11,11 @@ from sqlalchemy.util import await_only
 
 from . import plain, postgresql, postgresql_keyed, psycopg
 from .adapted import in_turns
-from .sent import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from .sent import Answer
 
 
 class _Driver:
@@ -62,7 +63,7 @@ async def _execute(cursor: Any, text: str) -> list[Answer]:
     answers = []
     there = True
     while there:
-        answers.append(await _answer(cursor))
+        answers.append(psycopg.answer(cursor))
         there = cursor.nextset()
     return answers
 
@@ -82,12 +83,7 @@ async def _send_arrays(
         for text in begin:
             await own.execute(text, prepare=False)
         await own.execute(sql, list(map(psycopg.Array, arrays)), prepare=False)
-        return await _answer(own)
-
-
-async def _answer(cursor: Any) -> Answer:
-    codes = psycopg.type_codes(cursor)
-    return Answer(cursor.rowcount, await cursor.fetchall() if codes else [], codes)
+        return psycopg.answer(own)
 
 
 async def _copy(cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:

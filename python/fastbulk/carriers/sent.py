@@ -3,14 +3,68 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
+
+    from .. import _native
 
     ResultProcessor: TypeAlias = Callable[[Any], Any]
+
+
+class Rows(Sequence[tuple[Any, ...]]):
+    """Rows of a statement, which become objects when they are asked for."""
+
+    def __init__(
+        self,
+        count: int,
+        decode: Callable[[], _native.Outcome | None],
+        load: Callable[[], list[tuple[Any, ...]]],
+        *,
+        may_fail: bool = True,
+    ) -> None:
+        """Holds ``count`` rows.
+
+        Parameters
+        ----------
+        count
+            How many they are.
+        decode
+            Gives them as columns; None where a value of theirs may be none of Python's.
+        load
+            Gives them as objects.
+        may_fail
+            A value may be none of Python's, which is told at once.
+        """
+        self._count, self._decode, self._load = count, decode, load
+        if may_fail and self.outcome is None:
+            self._objects  # noqa: B018
+
+    @cached_property
+    def outcome(self) -> _native.Outcome | None:
+        """The rows as columns, if so."""
+        return self._decode()
+
+    @cached_property
+    def _objects(self) -> list[tuple[Any, ...]]:
+        return self._load()
+
+    def __len__(self) -> int:
+        """How many rows they are."""
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[Any, ...]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Any, ...] | list[tuple[Any, ...]]:
+        """A row, or some."""
+        return self._objects[index]
 
 
 class Answer(NamedTuple):

@@ -7,10 +7,9 @@ driver's, and so are the classes of the errors (``own_psycopg``, ``own_asyncpg``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util import await_only
 
@@ -26,10 +25,10 @@ from . import (
     psycopg,
 )
 from .adapted import in_thread
-from .sent import Answer
+from .sent import Answer, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
     from sqlalchemy import Connection as SqlalchemyConnection
@@ -160,7 +159,7 @@ class Connection:
             self._native.execute, sql if begun else f"BEGIN; {sql}", columns or None
         )
         return [
-            (count, described, Rows(rows, partial(self._loaders.load, described)))
+            (count, described, _rows(rows, partial(self._loaders.load, described)))
             for count, rows in answers[0 if begun else 1 :]
         ]
 
@@ -208,42 +207,12 @@ class Cursor(own_cursor.Cursor[Connection]):
         self.description = [(*column, *[None] * 5) for column in columns] or None
 
 
-class Rows(Sequence[tuple[Any, ...]]):
-    """Rows of a statement, which become objects when they are asked for.
-
-    Attributes
-    ----------
-    outcome : fastbulk._native.Outcome or None
-        The same rows as columns; None where a value of theirs may be none of Python's, which is
-        told at once.
-    """
-
-    def __init__(
-        self,
-        native: _native.PostgresRows,
-        load: Callable[[list[tuple[Any, ...]]], list[tuple[Any, ...]]],
-    ) -> None:
-        """``load`` makes objects of values that native code leaves as bytes."""
-        self._native, self._load = native, load
-        self.outcome = native.outcome()
-        if self.outcome is None:
-            self._objects  # noqa: B018
-
-    @cached_property
-    def _objects(self) -> list[tuple[Any, ...]]:
-        return self._load(self._native.tuples())
-
-    def __len__(self) -> int:
-        """How many rows they are."""
-        return len(self._native)
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[Any, ...]]: ...
-    def __getitem__(self, index: int | slice) -> tuple[Any, ...] | list[tuple[Any, ...]]:
-        """A row, or some."""
-        return self._objects[index]
+def _rows(
+    native: _native.PostgresRows,
+    load: Callable[[list[tuple[Any, ...]]], list[tuple[Any, ...]]],
+) -> Rows:
+    """Rows of a statement; ``load`` makes objects of values that native code leaves as bytes."""
+    return Rows(len(native), native.outcome, lambda: load(native.tuples()))
 
 
 class _Driver:
