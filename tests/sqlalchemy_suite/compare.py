@@ -3,7 +3,8 @@
     python tests/sqlalchemy_suite/compare.py [--series 2.1] [--backends sqlite psycopg] [FILE ...]
 
 Prints a row per database, and each test that ended otherwise. The exit status is 1 if one of
-them is not in `allowed.txt`, or if fewer bulk calls ran natively than `--least` says.
+them is not in `allowed.txt`, or if fewer of the bulk calls that SQLAlchemy itself does not refuse
+ran natively than `--least` says.
 """
 
 from __future__ import annotations

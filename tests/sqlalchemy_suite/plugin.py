@@ -37,6 +37,8 @@ class Outcome:
     taken: Counter[str] = field(default_factory=Counter)
     #: Bulk calls that SQLAlchemy's own code ran, by the reason why.
     left: Counter[str] = field(default_factory=Counter)
+    #: Bulk calls that raised before a statement was sent, by the exception's class.
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,12 +58,15 @@ class Book:
         self.accelerated: bool = option.accelerated
         self.outcomes: dict[str, Outcome] = {}
         self.now = Outcome()
+        #: Statements that were sent.
+        self.sent = 0
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
         if self.accelerated:
             accelerate(self)
         count_bulk_calls(self)
+        count_statements(self)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
@@ -77,9 +82,13 @@ class Book:
     @contextmanager
     def bulk_call(self) -> Iterator[None]:
         """Counts one call by what became of it."""
-        before = self.stats()
+        before, sent = self.stats(), self.sent
         try:
             yield
+        except Exception as error:
+            if self.sent == sent:
+                self.now.refused[type(error).__name__] += 1
+            raise
         finally:
             taken, left = (now - old for now, old in zip(self.stats(), before, strict=True))
             self.now.taken += taken
@@ -116,6 +125,21 @@ def count_bulk_calls(book: Book) -> None:
 
     for name in ("_bulk_insert", "_bulk_update"):
         setattr(bulk_persistence, name, counted(getattr(bulk_persistence, name)))
+
+
+def count_statements(book: Book) -> None:
+    """Have the book know of each statement that SQLAlchemy sends."""
+    from sqlalchemy.engine import Connection
+
+    def counted(function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            book.sent += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("_exec_single_context", "_exec_insertmany_context", "_cursor_execute"):
+        setattr(Connection, name, counted(getattr(Connection, name)))
 
 
 def accelerate(book: Book) -> None:

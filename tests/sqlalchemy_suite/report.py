@@ -11,8 +11,9 @@ from typing import Any
 
 ALLOWED = Path(__file__).with_name("allowed.txt")
 HEAD = (
-    "| SQLAlchemy | database | passed without | passed with | bulk calls | taken natively |\n"
-    "|---|---|---|---|---|---|"
+    "| SQLAlchemy | database | passed without | passed with "
+    "| bulk calls | refused by SQLAlchemy | taken natively | of the others |\n"
+    "|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -56,9 +57,14 @@ class Comparison:
         return total(self.accelerated, "taken")
 
     @property
-    def share(self) -> int:
-        """Those in per cent."""
-        return round(100 * self.taken.total() / self.calls) if self.calls else 100
+    def refused(self) -> int:
+        """Those that SQLAlchemy alone refuses before it sends anything: nobody can take them."""
+        return total(self.without, "refused").total()
+
+    @property
+    def share(self) -> float:
+        """Those taken, in per cent of those that SQLAlchemy does not refuse."""
+        return per_cent(self.taken.total(), self.calls - self.refused)
 
     @property
     def left(self) -> list[tuple[str, int, str]]:
@@ -87,8 +93,18 @@ def show(compared: list[Comparison]) -> None:
 
 def row(one: Comparison) -> str:
     before, after = passed(one.without), passed(one.accelerated)
-    taken = f"{one.taken.total()} ({one.share}%)"
-    return f"| {one.version} | {one.backend} | {before} | {after} | {one.calls} | {taken} |"
+    taken = one.taken.total()
+    cells = [
+        one.version,
+        one.backend,
+        before,
+        after,
+        one.calls,
+        one.refused,
+        f"{taken} ({per_cent(taken, one.calls):.1f}%)",
+        f"{one.share:.1f}%",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def show_details(one: Comparison) -> None:
@@ -109,6 +125,11 @@ def total(outcomes: dict[str, Any], kind: str) -> Counter[str]:
     for outcome in outcomes.values():
         counted.update(outcome[kind])
     return counted
+
+
+def per_cent(part: int, whole: int) -> float:
+    """A part of a whole that may be nothing."""
+    return 100 * part / whole if whole else 100.0
 
 
 def passed(outcomes: dict[str, Any]) -> int:

@@ -671,6 +671,21 @@ def test_rows_in_several_tables(oracle: WithTables) -> None:
     alike(databases, work, *prepared)
 
 
+def test_keys_that_are_asked_before_the_rows_are_sent(oracle: WithTables) -> None:
+    Thing = thing()
+    Thing.__table__.implicit_returning = False
+    databases = oracle(Thing)
+
+    def work(session: Session) -> Any:
+        said = Thing.__table__.insert().return_defaults()
+        result = session.connection().execute(said, NAMES)
+        return [result.returns_rows, result.inserted_primary_key_rows]
+
+    theirs = outcome(databases.theirs, databases.backend.contents, work)
+    with fastbulk.accelerate(databases.ours):
+        assert outcome(databases.ours, databases.backend.contents, work) == theirs
+
+
 def test_rows_that_a_table_gives_back(oracle: WithTables) -> None:
     Thing = thing(low=mapped_column(String(9), server_default="low"), data=mapped_column(JSON))
     table = Thing.__table__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+from sqlalchemy.engine.cursor import _NO_CURSOR_DML, FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.visitors import iterate
@@ -81,6 +81,11 @@ def give_back(context: Any, back: Back, outcomes: Sequence[Any], rows: Sequence[
     context.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(
         context.cursor, alternate_description=description, initial_buffer=rows
     )
+
+
+def give_nothing(context: Any) -> None:
+    """Has the context find no rows, though a default may have left some on the driver's cursor."""
+    context.cursor_fetch_strategy = _NO_CURSOR_DML
 
 
 def count(context: Any, rows: int) -> None:

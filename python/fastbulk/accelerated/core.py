@@ -21,6 +21,7 @@ from .watched import why_never, why_watched
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sqlalchemy import Column
     from sqlalchemy.engine import Connection
 
     from ..orm.mapping import InsertPlan
@@ -95,8 +96,10 @@ class CoreInsert:
                 schema_translate_map=options.get("schema_translate_map"),
                 linting=dialect.compiler_linting | WARN_LINTING,
             )
-            if any(_is_called(column.default) for column in compiled.insert_prefetch):
-                raise FallThrough("the default of a column is a function")
+            if not all(map(_is_scalar, compiled.insert_prefetch)):
+                raise FallThrough("a default that is asked for each row")
+            if compiled.postfetch_lastrowid:
+                raise FallThrough("the driver's key of the last row")
             context = dialect.execution_ctx_cls._init_compiled(
                 dialect,
                 connection,
@@ -146,8 +149,9 @@ class CoreInsert:
             raise FallThrough("no plan", str(error)) from error
 
 
-def _is_called(default: Any) -> bool:
-    return default is not None and default.is_callable
+def _is_scalar(column: Column[Any]) -> bool:
+    default: Any = column.default
+    return default is not None and bool(default.is_scalar)
 
 
 @cache

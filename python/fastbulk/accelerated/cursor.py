@@ -21,7 +21,7 @@ from ..orm.keyed import KeyedRequest
 from ..orm.table import Back, Statement, table_plan
 from ..roads import choose
 from ..targets import Held
-from .context import back_of, check_parameters, count, give_back, rows_of
+from .context import back_of, check_parameters, count, give_back, give_nothing, rows_of
 from .left import now, within
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
@@ -53,6 +53,8 @@ def do(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
     """Does a statement natively; False if the driver has to."""
     left = now()
     if left is None or not (context.isinsert or context.isupdate) or context.compiled is None:
+        return False
+    if "parameters" not in vars(context):  # a default is asked while they are made
         return False
     table = context.compiled.compile_state.dml_table._deannotate()
     if table not in left.tables:
@@ -131,8 +133,12 @@ def _insert(left: Left, table: Table, context: Any) -> None:
     if key and left.count > 1 and not context.dialect.insert_executemany_returning:
         raise FallThrough("a statement for each row")
     rows = context.compiled_parameters
+    if key and len(rows) > 1:  # which of them the driver means is its own affair
+        raise FallThrough("the driver's key of the last row")
     back, outcomes = _send(table, context, rows, _key_of(table) if key else None)
-    if back is not None:
+    if back is None:
+        give_nothing(context)
+    else:
         returned = rows_of(back, outcomes)
         if key:
             context.get_lastrowid = partial(returned[0].__getitem__, 0)
@@ -148,6 +154,7 @@ def _insert_page(table: Table, context: Any, rows: list[dict[str, Any]]) -> None
     back, outcomes = _send(table, context, rows)
     count(context, len(rows))
     if back is None:
+        give_nothing(context)
         return
     returned = rows_of(back, outcomes)
     context.fetchall_for_returning = lambda cursor: returned

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Mapper
 _MORE = {
     "_values": "values()",
     "_multi_values": "values()",
-    "_ordered_values": "values()",
-    "_maintain_values_ordering": "values()",
+    "_ordered_values": "ordered_values()",
+    "_maintain_values_ordering": "ordered_values()",
     "_inline": "inline()",
     "select": "from_select()",
     "_where_criteria": "where()",

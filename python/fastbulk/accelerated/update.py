@@ -11,7 +11,7 @@ from sqlalchemy.engine.result import null_result
 from ..keyed import KeyedCall
 from ..orm.keyed import KeyedRequest
 from ..orm.mapping import tables_of
-from ..orm.statement import set_values
+from ..orm.statement import said_of_rows
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
@@ -51,8 +51,7 @@ class Update:
             SQLAlchemy has to do it; nothing was changed.
         """
         self._check()
-        values = self._values()
-        request = KeyedRequest("update", "bulk", values=tuple(values.items()))
+        request = self._request()
         held = Held.of(self.connection, self.session)
         try:
             call = KeyedCall.prepare(held, self.mapper, request, {})
@@ -67,25 +66,41 @@ class Update:
     def _check(self) -> None:
         if why := why_never(self.connection) or why_watched(self.connection):
             raise FallThrough(why)
-        if self.mapper.version_id_col is not None:
+        versioned = self.mapper.version_id_col is not None
+        if versioned and (
+            self.mapper._version_id_has_server_side_value
+            or not self.enable_check_rowcount
+            or not self.connection.dialect.supports_sane_rowcount
+        ):
             raise FallThrough("version id")
         statement = self.use_orm_update_stmt
         if statement is None:
             return
-        if why := why_more(statement, allowed=("_values",)):
+        if why := why_more(statement, allowed=("_values", "_where_criteria")):
             raise FallThrough(why)
         if statement._returning:
             raise FallThrough("returning of an update")
 
-    def _values(self) -> dict[str, Any]:
-        """What every row is set to, by attribute."""
+    def _request(self) -> KeyedRequest:
         statement = self.use_orm_update_stmt
-        if statement is None or not statement._values:
-            return {}
+        if statement is None or not (statement._values or statement._where_criteria):
+            return KeyedRequest("update", "bulk")
+        row = self.mappings[0].keys()
         try:
-            values = set_values(statement, self.mapper)
+            said = said_of_rows(statement, self.mapper, row)
         except exc.CompileError as error:
-            raise FallThrough("values()", str(error)) from error
+            raise FallThrough("an expression of an update", str(error)) from error
+        if said.values:
+            self._check_values(said.values)
+        return KeyedRequest(
+            "update",
+            "bulk",
+            where=said.where,
+            values=tuple(said.values.items()),
+            parameters=tuple(said.parameters.items()),
+        )
+
+    def _check_values(self, values: dict[str, Any]) -> None:
         # SQLAlchemy then updates all tables in any case.
         for table in tables_of(self.mapper):
             keys = self.mapper._propkey_to_col[table].keys() - self.mapper._primary_key_propkeys
@@ -94,7 +109,6 @@ class Update:
                 raise FallThrough("values()", f"no value for {table.description}")
         if any(not values.keys().isdisjoint(row) for row in self.mappings):
             raise FallThrough("values()", "of what a row gives, too")
-        return values
 
     def _rows(self) -> list[Any]:
         if not self.isstates:
@@ -102,6 +116,8 @@ class Update:
         if not self.update_changed_only:
             return [state.dict for state in self.mappings]
         keys = self.mapper._primary_key_propkeys
+        if self.mapper._version_id_prop is not None:
+            keys = keys | {self.mapper._version_id_prop.key}
         return [
             {k: v for k, v in state.dict.items() if k in state.committed_state or k in keys}
             for state in self.mappings

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
+    Column,
     Index,
     PrimaryKeyConstraint,
     Table,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
-    from sqlalchemy import Column
     from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import Mapper
 
@@ -49,6 +49,8 @@ class KeyedRequest:
     where: tuple[Any, ...] = ()
     #: Attribute name -> value or expression that every row is set to.
     values: tuple[tuple[str, Any], ...] = ()
+    #: What rows give for these expressions that is no attribute: name -> type.
+    parameters: tuple[tuple[str, Any], ...] = ()
     #: Attribute names of an upsert's key; empty for the primary key.
     key: tuple[str, ...] = ()
     #: The condition of a partial index, or the index that may have one.
@@ -162,6 +164,7 @@ class _Maker:
         columns = [self.column(key, column) for key, column in keys.items()]
         if request.verb == "delete":
             columns = [column for column in columns if column.role == "key"]
+        columns += self.parameters()
         if checks:
             columns += self.given_elsewhere(keys)
         names = frozenset([*keys, *(column.key for column in columns)])
@@ -189,6 +192,7 @@ class _Maker:
         )
         adapter = KeyAdapter if request.verb == "delete" else adapter_of
         adapt = adapter(self.mapper, request.unknown)
+        adapt.names |= dict(request.parameters).keys()
         return KeyedPlan(
             self.mapper,
             table,
@@ -336,6 +340,11 @@ class _Maker:
             for key, column in self.mapper._propkey_to_col[table].items():
                 if key in self.inputs and key not in keys:
                     yield self.native(column, key, "input", drop_none=False, omit=True)
+
+    def parameters(self) -> Iterator[_native.Column]:
+        """What expressions take of a row that no column stores."""
+        for name, type_ in self.request.parameters:
+            yield self.native(Column(name, type_), name, "input", drop_none=False, omit=True)
 
     def conflict(
         self, table: Table, keys: Mapping[str, Column[Any]], positions: Mapping[str, int]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import datetime
 import decimal
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Table, exc, insert, literal_column, null
+from sqlalchemy import Table, bindparam, exc, insert, literal_column, null
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
+from .given import Given
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Column
     from sqlalchemy.orm import Mapper
@@ -58,33 +61,78 @@ def _fixed(value: Any, column: Column[Any], render: Renderer) -> dict[str, Any]:
     return {"default_sql": "NULL"} if value.value is None else {"default": value.value}
 
 
-def set_values(statement: Any, mapper: Mapper[Any]) -> dict[str, Any]:
-    """By attribute: what ``values()`` of an ``Update`` sets in every row.
+class Said(NamedTuple):
+    """What an ``Update`` says of every row."""
+
+    #: By attribute: a value or expression.
+    values: dict[str, Any]
+    #: What the row that is there has to be.
+    where: tuple[Any, ...]
+    #: Parameters of these that each row gives, with their types.
+    parameters: dict[str, Any]
+
+
+def said_of_rows(statement: Any, mapper: Mapper[Any], row: Collection[str]) -> Said:
+    """What ``values()`` and ``where()`` of an ``Update`` say of every row.
+
+    Parameters
+    ----------
+    statement
+        The ``Update``.
+    mapper
+        The class that it updates.
+    row
+        The keys of the first row, which say what are parameters, as for SQLAlchemy.
 
     Raises
     ------
     sqlalchemy.exc.CompileError
-        It is more than a value, or an expression over the row that is there.
+        It is more than values, and expressions over the row that is there and what rows give.
     """
+    parameters: dict[str, Any] = {}
+    taken = {name for c in mapper.columns for name in (c.key, c.name, c._label)}
+    taken.update(mapper.attrs.keys())
+
+    def written(type_: Any, element: Any, **_: Any) -> Any:
+        if not isinstance(element, BindParameter) or element.unique or element.key not in row:
+            return None
+        if element.type._isnull and type_ is not None:
+            element = bindparam(element.key, type_=type_)
+        known = parameters.setdefault(element.key, element.type)
+        if element.key in taken or element.type._isnull or repr(known) != repr(element.type):
+            raise exc.CompileError(f"the parameter {element.key!r}")
+        return Given(element)
+
     values = {}
     for key, value in (statement._values or {}).items():
         column: Any = key if isinstance(key, str) else key._deannotate()
         if column not in mapper._columntoproperty or column.type.should_evaluate_none:
             raise exc.CompileError(f"values() of {key}")
-        values[mapper._columntoproperty[column].key] = _set(value, column)
-    return values
+        name = mapper._columntoproperty[column].key
+        value = replacement_traverse(value, {}, partial(written, column.type))
+        values[name] = _set(value, column.table)
+    where = tuple(
+        _over(replacement_traverse(part, {}, partial(written, None)), mapper.local_table)
+        for part in statement._where_criteria
+    )
+    return Said(values, where, parameters)
 
 
-def _set(value: Any, column: Column[Any]) -> Any:
-    if isinstance(value, BindParameter):
-        if value.required or value.callable or not value.unique:
-            raise exc.CompileError("a parameter of values()")
-        return null() if value.value is None else value.value
-    _check_literals(value)
-    tables = {source._deannotate() for source in value._from_objects}
-    if tables - {column.table} or any(isinstance(part, SelectBase) for part in iterate(value)):
-        raise exc.CompileError("values() of another table")
-    return value
+def _set(value: Any, table: Any) -> Any:
+    if not isinstance(value, BindParameter):
+        return _over(value, table)
+    if value.required or value.callable or not value.unique:
+        raise exc.CompileError("a parameter of values()")
+    return null() if value.value is None else value.value
+
+
+def _over(expression: Any, table: Any) -> Any:
+    """The expression, if it is one over a row of that table alone."""
+    _check_literals(expression)
+    tables = {source._deannotate() for source in expression._from_objects}
+    if tables - {table} or any(isinstance(part, SelectBase) for part in iterate(expression)):
+        raise exc.CompileError("an expression over another table")
+    return expression
 
 
 #: Stands in compiled text for the value that a row gives.
@@ -217,6 +265,11 @@ def _with_literals(clause: Any, statement: Any) -> Any:
 def _check_literals(clause: Any) -> None:
     for element in iterate(clause):
         if isinstance(element, BindParameter) and (
-            element.required or element.callable or type(element.value) not in _LITERAL
+            element.required or element.callable or not _is_literal(element.value)
         ):
             raise exc.CompileError("a parameter in the statement")
+
+
+def _is_literal(value: Any) -> bool:
+    # Drivers of databases without zones leave a value's away.
+    return type(value) in _LITERAL and getattr(value, "tzinfo", None) is None
