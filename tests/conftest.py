@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         default=2.0,
         help="how long the writers of test_writers.py are at it",
+    )
+    parser.addoption(
+        "--form",
+        choices=FORMS,
+        help="what rows are given as where a test does not say it, on every backend",
     )
 
 
@@ -86,7 +92,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return BACKENDS[request.param]
+    backend = BACKENDS[request.param]
+    form = request.config.getoption("form")
+    return replace(backend, form=form) if form else backend
 
 
 @pytest.fixture(params=FORMS)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pyarrow as pa  # type: ignore[import-untyped]  # no py.typed
 import pytest
 import uvloop
 from sqlalchemy import (
@@ -90,6 +91,8 @@ class Backend:
     is_async: bool = False
     #: What runs that loop.
     loop: Callable[[Any], Any] = asyncio.run
+    #: What `check` makes of rows where a test does not say it.
+    form: str = "dicts"
     #: The backend and the driver, as `roads.WAYS` names them.
     speaks: tuple[str, str] = ("sqlite", "pysqlite")
 
@@ -252,7 +255,7 @@ def quoted(name: str) -> str:
 
 BACKENDS = {
     "sqlite-memory": Backend(sqlite_memory, sqlite_contents),
-    "sqlite-file": Backend(sqlite_file, sqlite_contents),
+    "sqlite-file": Backend(sqlite_file, sqlite_contents, form="columns"),
     "aiosqlite": Backend(
         sqlite_async, sqlite_contents, is_async=True, speaks=("sqlite", "aiosqlite")
     ),
@@ -343,16 +346,31 @@ def as_dataclasses(model: Any, rows: Iterable[dict[str, Any]]) -> list[Any]:
     return [classes[tuple(row)](**row) for row in rows]
 
 
+def as_dicts(model: Any, rows: Sequence[Any]) -> Any:
+    return rows
+
+
+def as_columns(model: Any, rows: Sequence[Any]) -> Any:
+    """A table of Arrow's, where one has just these values: it tells no absent one from NULL."""
+    rows = list(rows)
+    try:
+        table = pa.Table.from_pylist(rows)
+    except (pa.ArrowException, OverflowError, TypeError, AttributeError, ValueError):
+        return rows
+    return table if rows and repr(table.to_pylist()) == repr(rows) else rows
+
+
 #: (model, dicts) -> the same rows in another form.
 Form: TypeAlias = "Callable[[Any, Sequence[Any]], Any]"
 
 FORMS: dict[str, Form] = {
-    "dicts": lambda model, rows: rows,
+    "dicts": as_dicts,
     "tuple": lambda model, rows: tuple(rows),
     "generator": lambda model, rows: (row for row in rows),
     "mappings": lambda model, rows: [MappingProxyType(row) for row in rows],
     "objects": lambda model, rows: [model(**row) for row in rows],
     "dataclasses": as_dataclasses,
+    "columns": as_columns,
 }
 
 
@@ -401,7 +419,7 @@ class Oracle:
         """Inserts the rows on both sides and compares: what came back or was raised, and all that
         stands in the two databases. Gives the rows that fastbulk returned, or the error.
         """
-        form = arguments.pop("form", FORMS["dicts"])
+        form = arguments.pop("form", None) or FORMS[self.backend.form]
         ours = self.outcome(lambda: self.by_fastbulk(model, form(model, rows), **arguments))
         theirs = self.outcome(lambda: self.by_sqlalchemy(model, rows, **arguments))
         self.compare(ours, theirs)

@@ -16,7 +16,7 @@ from sqlalchemy import Column, Integer, TypeDecorator, create_engine, exc, func,
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql import Range
 
-from oracle import model
+from oracle import as_dicts, model
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect, Engine
@@ -230,7 +230,9 @@ def test_values_of_a_type(databases: Oracle, name: str, size: str) -> None:
     values = [*values, None] * (times if times == 1 else 60 // (len(values) + 1) + 1)
     rows = [{"value": value, "other": i} for i, value in enumerate(values)]
     given = [Thing.id, Thing.value] if returns else None
-    databases.check(Thing, rows, returning=given)
+    # No text of Arrow's is a date.
+    form = as_dicts if name in {"Date as text", "DateTime as text"} else None
+    databases.check(Thing, rows, returning=given, form=form)
 
 
 #: The types of columns that a value may meet, whatever is mapped.
