@@ -186,8 +186,7 @@ class Result(_Rows):
 
         Values of the database become those of Arrow's without a Python object where native code
         has them: generated keys of large loads on PostgreSQL and MySQL, and on SQLite, over
-        psycopg 3 and over a native connection to PostgreSQL the values of SQLAlchemy's own types
-        (but decimals on SQLite, which are floats there).
+        psycopg 3 and over a native connection to PostgreSQL the values of SQLAlchemy's own types.
 
         Returns
         -------

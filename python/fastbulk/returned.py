@@ -55,7 +55,12 @@ class Returned:
         """
         forms = [returned_form(type_, self.dialect) for type_ in self.types]
         columns = [
-            _native.ReturnedColumn(name, form.kind, getattr(type_, "scale", None) or 0)
+            _native.ReturnedColumn(
+                name,
+                form.kind,
+                getattr(type_, "scale", None) or 0,
+                getattr(type_, "_effective_decimal_return_scale", 0),
+            )
             for name, form, type_ in zip(self.names, forms, self.types, strict=True)
         ]
         for outcome in self.outcomes:

@@ -118,6 +118,14 @@ fn nested<'py>(py: Python<'py>, array: &ArrayRef) -> Result<Vec<Bound<'py, PyAny
             let lists = array.as_list::<i64>();
             each(py, array, |row| list(py, item, &lists.value(row)))
         }
+        DataType::ListView(item) => {
+            let lists = array.as_list_view::<i32>();
+            each(py, array, |row| list(py, item, &lists.value(row)))
+        }
+        DataType::LargeListView(item) => {
+            let lists = array.as_list_view::<i64>();
+            each(py, array, |row| list(py, item, &lists.value(row)))
+        }
         DataType::FixedSizeList(item, _) => {
             let lists = array.as_fixed_size_list();
             each(py, array, |row| list(py, item, &lists.value(row)))

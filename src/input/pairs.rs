@@ -79,9 +79,11 @@ impl Meaning {
             Type::Timestamp(_, Some(_)) => Self::Instant,
             Type::Dictionary(_, value) => Self::of_type(value),
             Type::RunEndEncoded(_, values) => Self::of(values),
-            Type::List(item) | Type::LargeList(item) | Type::FixedSizeList(item, _) => {
-                Self::nested([item])
-            }
+            Type::List(item)
+            | Type::LargeList(item)
+            | Type::FixedSizeList(item, _)
+            | Type::ListView(item)
+            | Type::LargeListView(item) => Self::nested([item]),
             Type::Struct(fields) => Self::nested(fields),
             Type::Map(entries, _) => Self::nested([entries]),
             Type::Duration(_) | Type::Interval(IntervalUnit::MonthDayNano) => Self::Nested,

@@ -25,22 +25,25 @@ pub struct ReturnedColumn {
     kind: Kind,
     /// Digits after the point that a decimal has at least.
     scale: i8,
+    /// Digits after the point that one has where the database has a float.
+    digits: usize,
     builder: Mutex<SeriesBuilder>,
 }
 
 #[pymethods]
 impl ReturnedColumn {
     #[new]
-    fn new(name: String, kind: &str, scale: i8) -> Result<Self> {
+    fn new(name: String, kind: &str, scale: i8, digits: usize) -> Result<Self> {
         let kind = Kind::parse(kind)?;
-        Ok(Self { name, kind, scale, builder: Mutex::new(SeriesBuilder::new(kind, 0)) })
+        Ok(Self { name, kind, scale, digits, builder: Mutex::new(SeriesBuilder::new(kind, 0)) })
     }
 
     /// The column at that position of an outcome, in the order of the input; false where only
     /// Python code knows what its values mean.
     fn add_outcome(&self, outcome: &Outcome, position: usize) -> bool {
         let Some(series) = outcome.columns.get(position) else { return outcome.rows == 0 };
-        if (0..outcome.rows).any(|row| as_kind(self.kind, series.get(row)).is_none()) {
+        let mut text = String::new();
+        if (0..outcome.rows).any(|row| self.cell(series.get(row), &mut text).is_none()) {
             return false;
         }
         let mut builder = self.lock();
@@ -51,7 +54,7 @@ impl ReturnedColumn {
             }
         }
         for row in order {
-            builder.push(as_kind(self.kind, series.get(row)).unwrap_or(Cell::Null));
+            builder.push(self.cell(series.get(row), &mut text).unwrap_or(Cell::Null));
         }
         true
     }
@@ -80,6 +83,17 @@ impl ReturnedColumn {
 }
 
 impl ReturnedColumn {
+    /// The database's value as one of the column's; `text` holds what is written of it.
+    fn cell<'a>(&self, cell: Cell<'a>, text: &'a mut String) -> Option<Cell<'a>> {
+        let float = match (self.kind, cell) {
+            (Kind::Decimal, Cell::Float(value)) if value.is_finite() => value,
+            (Kind::Decimal, Cell::Int(value)) if value.unsigned_abs() <= EXACT => value as f64,
+            _ => return as_kind(self.kind, cell),
+        };
+        *text = format!("{float:.*}", self.digits);
+        Some(Cell::Decimal(text))
+    }
+
     fn lock(&self) -> MutexGuard<'_, SeriesBuilder> {
         self.builder.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,6 +103,9 @@ impl ReturnedColumn {
         std::mem::replace(&mut *self.lock(), SeriesBuilder::new(self.kind, 0))
     }
 }
+
+/// Up to here a float has every integer.
+const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
 
 /// What the database's value is as one of the column's kind: databases without a type of booleans,
 /// or of whole floats, give integers, and texts stand for what has no other form there.

@@ -163,7 +163,8 @@ ARROW: dict[str, tuple[pa.Array, str]] = {
     "list": (pa.array([[1, None], [], None]), "json"),
     "large_list": (pa.array([["a"], None], pa.large_list(pa.string())), "json"),
     "fixed_size_list": (pa.array([[1.5, 2.5], None], pa.list_(pa.float64(), 2)), "json"),
-    "list_view": (pa.array([[1, None], None], pa.list_view(pa.int64())), ""),
+    "list_view": (pa.array([[1, None], None], pa.list_view(pa.int64())), "json"),
+    "large_list_view": (pa.array([["a"], None], pa.large_list_view(pa.string())), "json"),
     "struct": (pa.array([{"a": 1, "b": ["x"]}, None]), "json"),
     "map": (pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())), "json"),
 }
@@ -262,6 +263,27 @@ class Pair(UserDefinedType[Any]):
         return "pair"
 
 
+class KnownPair(Pair):
+    """One that says what a dict means."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Any) -> Any:
+        text = lambda value: value and f"({value['number']},{value['text']})"  # noqa: E731
+        pair = lambda value: value and (value["number"], value["text"])  # noqa: E731
+        return text if dialect.driver == "asyncpg" else pair
+
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        def process(value: Any) -> Any:
+            match value:
+                case str():
+                    number, text = value.strip("()").split(",")
+                    return {"number": int(number), "text": text}
+            return value and {"number": int(value[0]), "text": value[1]}
+
+        return process
+
+
 #: Types of PostgreSQL's, and arrays that become them.
 NESTED: dict[str, tuple[Any, list[pa.Array]]] = {
     "ints": (
@@ -270,6 +292,7 @@ NESTED: dict[str, tuple[Any, list[pa.Array]]] = {
             pa.array([[1, None], [], None]),
             pa.array([[1, 2**31 - 1], None], pa.large_list(pa.int64())),
             pa.array([[1, 2], None], pa.list_(pa.int8(), 2)),
+            pa.array([[1, 2], [], None], pa.list_view(pa.int64())),
         ],
     ),
     "texts": (
@@ -290,6 +313,7 @@ NESTED: dict[str, tuple[Any, list[pa.Array]]] = {
             pa.array([['"', "\\"], None]),
         ],
     ),
+    "known_pair": (KnownPair, [pa.array([{"number": 1, "text": "x"}, None])]),
     "attributes": (
         HSTORE,
         [
@@ -320,6 +344,6 @@ def test_nested_values_on_postgresql(databases: Oracle) -> None:
                     for value, given in zip(values, column.to_pylist(), strict=True):
                         assert same(value, given), array.type
                     savepoint.rollback()
-        # Drivers know no dict as a value of a composite type.
+        # Neither SQLAlchemy nor a driver knows a dict as a value of a composite type.
         error = stored(session, Thing, pa.array([{"number": 1, "text": "x"}]), ["pair"])
         assert getattr(error, "column", None) == "pair"

@@ -1,4 +1,4 @@
-"""How PostgreSQL writes arrays and ranges, for drivers that don't tell."""
+"""How PostgreSQL writes arrays, records and ranges, for drivers that don't tell."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def _element(value: Any, adapt: Adapt) -> str:
         return quoted(value)
     adapted = adapt(value)
     return _element(adapted, adapt) if isinstance(adapted, bytes) else quoted(str(adapted))
+
+
+def record(values: Iterable[Any], adapt: Adapt) -> str:
+    """The text of a value of a composite type."""
+    return "(" + ",".join("" if v is None else _element(v, adapt) for v in values) + ")"
 
 
 def range_(value: Any) -> str:

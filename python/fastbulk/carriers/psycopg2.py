@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import plain, postgresql, postgresql_keyed
-from .postgresql_text import array, hstore, range_
+from .postgresql_text import array, hstore, range_, record
 from .sent import Answer
 
 if TYPE_CHECKING:
@@ -125,8 +125,10 @@ def _adapt(value: Any) -> Any:
         return postgresql.interval(value)
     if isinstance(value, Range):
         return range_(value)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return array(value, _adapt)
+    if isinstance(value, tuple):
+        return record(value, _adapt)
     if isinstance(value, dict):
         return hstore(value)
     raise ProgrammingError(f"can't adapt type {type(value).__name__!r}")
