@@ -12,6 +12,7 @@ from ..call import Call, send
 from ..carriers import carrier_of
 from ..orm.identity import cursor_result
 from ..orm.mapping import Request
+from ..orm.statement import cache_key_of
 from ..result import processed_rows
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
@@ -74,7 +75,13 @@ class Insert:
 
     def _prepared(self) -> Call:
         returning, loader = self._returning()
-        request = Request(self.render_nulls, "bulk", returning, loader, statement=self._more())
+        more = self._more()
+        key = None
+        if (returning or more is not None) and not loader:
+            key = cache_key_of(self.use_orm_insert_stmt)
+        request = Request(
+            self.render_nulls, "bulk", returning, loader, statement=more, cache_key=key
+        )
         held = Held.of(self.connection, self.session)
         options = self.execution_options or {}
         try:

@@ -23,7 +23,7 @@ _MORE = {
     "_prefixes": "prefixes",
     "_return_defaults": "return_defaults()",
     "_independent_ctes": "CTEs",
-    "dialect_kwargs": "arguments of the dialect",
+    "dialect_options": "arguments of the dialect",
 }
 
 
@@ -31,11 +31,14 @@ def why_more(statement: Any, allowed: Collection[str] = ()) -> str | None:
     """Why a statement is more than one of rows; None if it isn't."""
     if not isinstance(statement._propagate_attrs.get("plugin_subject"), (Mapper, NoneType)):
         return "the statement is of an alias"
-    asked = (name for name in _MORE if name not in allowed)
+    # What was never set is the class's.
+    given = vars(statement)
+    asked = (name for name in _MORE if name in given and name not in allowed)
     return next((_MORE[name] for name in asked if _is_set(statement, name)), None)
 
 
 def _is_set(statement: Any, name: str) -> bool:
-    value = getattr(statement, name, None)
+    # Looking at the options makes them.
+    value = getattr(statement, "dialect_kwargs" if name == "dialect_options" else name)
     # Clauses have no truth.
     return value is not None and not (isinstance(value, (bool, tuple, list, Mapping)) and not value)

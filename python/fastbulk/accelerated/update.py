@@ -11,7 +11,7 @@ from sqlalchemy.engine.result import null_result
 from ..keyed import KeyedCall
 from ..orm.keyed import KeyedRequest
 from ..orm.mapping import tables_of
-from ..orm.statement import said_of_rows
+from ..orm.statement import cache_key_of, said_of_rows
 from ..targets import Held
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
@@ -92,12 +92,14 @@ class Update:
             raise FallThrough("an expression of an update", str(error)) from error
         if said.values:
             self._check_values(said.values)
+        key = cache_key_of(statement)
         return KeyedRequest(
             "update",
             "bulk",
             where=said.where,
             values=tuple(said.values.items()),
             parameters=tuple(said.parameters.items()),
+            cache_key=key and (key, *said.parameters),
         )
 
     def _check_values(self, values: dict[str, Any]) -> None:

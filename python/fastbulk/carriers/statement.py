@@ -75,8 +75,10 @@ def run(
 
 def is_listened(dialect: Dialect, name: str, *ours: Callable[..., Any]) -> bool:
     """Whether others than we listen to an event of the dialect."""
-    known = (_do_execute, *ours)
-    return any(listener not in known for listener in getattr(dialect.dispatch, name))
+    for listener in getattr(dialect.dispatch, name):
+        if listener is not _do_execute and listener not in ours:
+            return True
+    return False
 
 
 def _listen(connection: Connection) -> None:

@@ -25,7 +25,7 @@ from .. import _native
 from .defaults import default_of, default_on_update, next_version
 from .given import keys_given, pieces, split
 from .kinds import has_unending_days, kind_of
-from .mapping import AnyAdapter, KeyAdapter, adapter_of, cached, table_of, tables_of
+from .mapping import AnyAdapter, KeyAdapter, adapter_of, cached, is_plain, table_of, tables_of
 from .returning import Returning, as_list, compile_returning, is_entity
 from .sql import Renderer
 
@@ -61,11 +61,24 @@ class KeyedRequest:
     only_changed: bool = False
     probe_first: bool = False
     schema_translate_map: tuple[tuple[str | None, str | None], ...] = ()
+    #: Equal for calls that say the same of every row; None if that can't be told.
+    cache_key: Any = None
 
     @property
     def has_entities(self) -> bool:
         """Whether mapped objects are to come back."""
         return any(map(is_entity, self.returning))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether equal requests can be told: expressions have no equality."""
+        if self.where or self.values or isinstance(self.key_where, ClauseElement):
+            return False
+        return is_plain(self.returning) and not self.options
+
+    def told(self) -> tuple[Any, ...]:
+        """What is equal where all is that the ``cache_key`` does not stand for."""
+        return self.verb, self.unknown, self.schema_translate_map
 
 
 @dataclass(frozen=True)
@@ -120,9 +133,6 @@ def keyed_plans(
     sqlalchemy.exc.ArgumentError
         An argument names nothing that the mapper has.
     """
-    if request.where or request.values or isinstance(request.key_where, ClauseElement):
-        # Expressions have no equality.
-        return _make_plans(mapper, dialect, request, carrier)
     return cached(mapper, dialect, request, lambda: _make_plans(mapper, dialect, request, carrier))
 
 

@@ -22,7 +22,7 @@ from .sql import Renderer
 from .statement import Expression, fixed_values, tail_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
     from sqlalchemy import Column
@@ -51,11 +51,22 @@ class Request:
     schema_translate_map: tuple[tuple[str | None, str | None], ...] = ()
     #: An ``Insert`` of SQLAlchemy's that says more of every row.
     statement: Any = None
+    #: Equal for statements that return and say the same; None if that can't be told.
+    cache_key: Any = None
 
     @property
     def has_entities(self) -> bool:
         """Whether mapped objects are to come back."""
         return any(map(is_entity, self.returning))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether equal requests can be told: expressions have no equality."""
+        return is_plain(self.returning) and not self.options and self.statement is None
+
+    def told(self) -> tuple[Any, ...]:
+        """What is equal where all is that the ``cache_key`` does not stand for."""
+        return self.render_nulls, self.unknown, self.as_objects, self.schema_translate_map
 
 
 @dataclass(frozen=True)
@@ -148,11 +159,17 @@ def insert_plan(
     return cached(mapper, dialect, request, lambda: _make_plan(mapper, dialect, request, carrier))
 
 
+def is_plain(returning: Iterable[Any]) -> bool:
+    """Whether all that is to come back are classes and their attributes."""
+    return all(isinstance(each, (type, InstrumentedAttribute)) for each in returning)
+
+
 def cached(mapper: Mapper[Any], dialect: Dialect, request: Any, make: Callable[[], _Made]) -> _Made:
     """What was made for an equal request before, or ``make()``."""
-    is_plain = all(isinstance(r, (type, InstrumentedAttribute)) for r in request.returning)
-    if not is_plain or request.options or getattr(request, "statement", None) is not None:
-        return make()
+    if not request.is_plain:
+        if request.cache_key is None:
+            return make()
+        request = request.cache_key, request.told()
     by_dialect: WeakKeyDictionary[Dialect, dict[Any, Any]] = mapper.class_manager.info.setdefault(
         _INFO, WeakKeyDictionary()
     )

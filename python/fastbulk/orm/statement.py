@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 _LITERAL = {type(None), bool, int, str, decimal.Decimal, datetime.date, datetime.datetime}
 
 
+def cache_key_of(statement: Any) -> Any:
+    """What is equal for statements that say the same; None if that can't be told."""
+    key = statement._generate_cache_key()
+    if key is None or not all(_is_literal(bind.value) for bind in key.bindparams):
+        return None
+    # 1 is equal to True, and a Decimal to one with more zeros.
+    return key.key, tuple((type(bind.value), repr(bind.value)) for bind in key.bindparams)
+
+
 def fixed_values(
     statement: Any, mapper: Mapper[Any], table: Table, render: Renderer
 ) -> dict[Column[Any], dict[str, Any]]:
