@@ -35,7 +35,6 @@ and all that stands in the tables then.
 - **same**: it ran natively, and nothing differed.
 - **not taken**: SQLAlchemy's own code did it, for the reason by which
   `fastbulk.accelerated.stats()` counts it.
-- **differs**: known, and to be mended.
 
 The last column says where `fastbulk.insert` and its siblings don't do what SQLAlchemy does, on
 purpose, and which is tested in `tests/suite`.

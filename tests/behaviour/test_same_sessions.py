@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Integer, String, event, exc, insert, update
+from sqlalchemy import Integer, String, event, exc, insert, inspect, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, mapped_column
 from sqlalchemy.util import await_only
@@ -81,6 +81,23 @@ def test_binds(world: World) -> None:
         session.execute(insert(Thing), ROWS)
         world.note(session.get_bind(Thing) is world.engine)
         session.commit()
+    if world.dialect != "sqlite":
+        with Session(world.engine, twophase=True) as session:
+            for name in ("two", "phases", "undone"):
+                session.execute(insert(Thing), [{"name": f"{name}{i}"} for i in range(60)])
+                session.bulk_update_mappings(Thing, [{"id": 1, "n": len(name)}])
+                if name != "undone":
+                    session.prepare()
+                    session.commit()
+            session.rollback()
+    named = inspect(world.engine).default_schema_name
+    for schema in (named, "nowhere"):
+        translated = {"schema_translate_map": {None: schema}}
+        world.attempt(
+            lambda s, o=translated: s.execute(
+                insert(Thing), [{"n": 1}, {"n": 2}], execution_options=o
+            )
+        )
     autocommit = world.engine.execution_options(isolation_level="AUTOCOMMIT")
     with Session(autocommit) as session:
         try:

@@ -53,7 +53,6 @@ class Behaviour:
     section: str
     taken: bool
     left: tuple[str, ...]
-    differs: dict[str, str]
 
     @property
     def verdict(self) -> str:
@@ -61,9 +60,6 @@ class Behaviour:
         said = ["same"] if self.taken else []
         if self.left or not self.taken:
             said.append(": ".join(filter(None, ["not taken", ", ".join(self.left)])))
-        for what in dict.fromkeys(self.differs.values()):
-            where = [backend for backend, known in self.differs.items() if known == what]
-            said.append(f"**differs** on {', '.join(where)}: {what}")
         return "; ".join(said)
 
 
@@ -108,7 +104,6 @@ def behaviour(
     on: Sequence[str] = EVERYWHERE,
     taken: bool = True,
     left: Sequence[str] = (),
-    differs: dict[str, str] | None = None,
 ) -> Callable[[Any], Any]:
     """A test of one behaviour, on each of these backends.
 
@@ -118,22 +113,17 @@ def behaviour(
         on: the backends where it can be seen.
         taken: whether some of its calls run natively.
         left: why others don't, beside those that fail.
-        differs: what is known to differ, by backend; it is to be mended.
     """
 
     def test_of(scenario: Callable[[World], None]) -> Any:
         section = (scenario.__globals__["__doc__"] or "").splitlines()[0].rstrip(".")
         assert number not in BEHAVIOURS
-        known = differs or {}
-        row = Behaviour(number, text, tuple(on), section, taken, tuple(left), known)
+        row = Behaviour(number, text, tuple(on), section, taken, tuple(left))
         BEHAVIOURS[number] = row
 
         @pytest.mark.only(*on)
         @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
-        def test(databases: Oracle, request: pytest.FixtureRequest) -> None:
-            backend = request.node.callspec.params["backend"]
-            if backend in known:
-                request.applymarker(pytest.mark.xfail(reason=known[backend], strict=False))
+        def test(databases: Oracle) -> None:
             theirs = experienced(scenario, World(databases, databases.theirs))
             with counted() as calls, fastbulk.accelerate():
                 ours = experienced(scenario, World(databases, databases.ours))

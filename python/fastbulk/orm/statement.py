@@ -240,6 +240,7 @@ def tail_of(statement: Any, table: Table, render: Renderer) -> str:
     if clause is None:
         return ""
     _check_literals(clause)
+    _check_names(clause, table)
     base = insert(table).values({column: null() for column in table.c}).inline()
     whole = base._generate()
     whole._post_values_clause = _with_literals(clause, statement)
@@ -247,6 +248,14 @@ def tail_of(statement: Any, table: Table, render: Renderer) -> str:
     if not text.startswith(prefix):
         raise exc.CompileError(f"what follows the rows can't be told from the rest of {text!r}")
     return text.removeprefix(prefix)
+
+
+def _check_names(clause: Any, table: Table) -> None:
+    """Refuses what SQLAlchemy warns of, for it would warn again."""
+    named = getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None) or {}
+    known = {*table.c.keys(), *table.c}
+    if unknown := [name for name in dict(named) if name not in known]:
+        raise exc.CompileError(f"{table.name} has no column {unknown[0]}")
 
 
 def _with_literals(clause: Any, statement: Any) -> Any:
