@@ -11,6 +11,9 @@ use crate::slice::Slice;
 /// What the given rows are called in a statement.
 const GIVEN: &str = "fastbulk_given";
 
+/// One more is out of range, which is an error in every mode of the server.
+pub const LARGEST: u64 = u64::MAX;
+
 /// SQL around values: position 0 is the one that the row gives, 1 the one that is there.
 pub type Template = Vec<Piece>;
 
@@ -109,6 +112,22 @@ impl Statements<'_> {
                 text.key(true)?;
             }
             text.condition(is_simple)
+        })
+    }
+
+    /// The same without a condition, of all rows or none: it is refused if one is not there.
+    pub fn update_all(&self, slice: &Slice, like: usize) -> Result<Statement> {
+        self.statement(slice, like, false, |text| {
+            text.push("UPDATE ");
+            text.joined("LEFT JOIN", true)?;
+            text.push(" SET ");
+            text.sets(slice, like)?;
+            if let Some((_, key)) = self.plan.key().next() {
+                text.push(&format!(" WHERE {LARGEST} + ("));
+                text.name(&key.sql_name);
+                text.push(" IS NULL)");
+            }
+            Ok(())
         })
     }
 
@@ -396,9 +415,12 @@ impl Text<'_> {
 
     /// The given rows and those that their keys find; with the version that they expect, too.
     fn table(&mut self, expected: bool) -> Result<()> {
+        self.joined("STRAIGHT_JOIN", expected)
+    }
+
+    fn joined(&mut self, join: &str, expected: bool) -> Result<()> {
         self.rows();
-        self.push(" STRAIGHT_JOIN ");
-        self.push(&self.of.plan.sql_table);
+        self.push(&format!(" {join} {}", self.of.plan.sql_table));
         if let Some(index) = self.of.index {
             self.push(&format!(" FORCE INDEX ({index})"));
         }

@@ -61,15 +61,12 @@ impl MysqlKeyed {
             .collect()
     }
 
-    /// The rows that give something for each of these columns, and the others.
-    #[staticmethod]
-    fn with_values(
-        slice: &Slice,
-        rows: Vec<usize>,
-        columns: Vec<usize>,
-    ) -> (Vec<usize>, Vec<usize>) {
-        let has_all = |row: &usize| columns.iter().all(|&c| !slice.columns[c].is_null(*row));
-        rows.into_iter().partition(has_all)
+    /// The rows that give their whole key, and the others.
+    fn with_keys(&self, slice: &Slice, rows: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+        let plan = self.plan.get();
+        let has_key =
+            |row: &usize| plan.key().all(|(column, _)| !slice.columns[column].is_null(*row));
+        rows.into_iter().partition(has_key)
     }
 
     /// The rows by what they set, each with whether that is anything.
@@ -112,7 +109,7 @@ impl MysqlKeyed {
     }
 
     /// A statement for the first of these rows: `look`, `peek` (which takes no locks), `update`,
-    /// `delete` or `back`; and how many rows those are. `alone` is about one row.
+    /// `update all`, `delete` or `back`; and how many rows those are. `alone` is about one row.
     #[pyo3(signature = (what, slice, rows, *, wanted, limit, alone=false))]
     #[allow(clippy::too_many_arguments)]
     fn write<'py>(
@@ -128,6 +125,7 @@ impl MysqlKeyed {
         let like = rows.first().copied().unwrap_or_default();
         self.filled(py, slice, &rows, Size { wanted, limit }, |of| match what {
             "update" => of.update(slice, like, alone),
+            "update all" => of.update_all(slice, like),
             "delete" => of.delete(slice, like, alone),
             "back" => of.back(slice, like, alone),
             what => of.look(slice, like, alone, what == "look"),

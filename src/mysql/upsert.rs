@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::keyed::{Overflow, fill, set_by, too_large};
+use super::keyed::{LARGEST, Overflow, fill, set_by, shapes, too_large};
 use super::sql::{Cells, Refusal, Size, missing};
 use super::text::Style;
 use crate::plan::{Absent, Column, Expression, Piece, Plan, Role};
@@ -101,7 +101,7 @@ impl<'a> Place<'a> {
 pub struct OnDuplicateKey<'a> {
     pub plan: &'a Plan,
     pub slice: &'a Slice,
-    /// The rows of the statement, which are of one shape.
+    /// The rows of the statement.
     pub rows: &'a [usize],
     /// New rows have a name.
     pub alias: bool,
@@ -114,20 +114,20 @@ pub struct OnDuplicateKey<'a> {
     pub style: Style<'a>,
 }
 
-/// One more is out of range, which is an error in every mode of the server.
-const LARGEST: u64 = u64::MAX;
-
 /// As many rows can be told.
 const ECHO_BITS: u32 = 48;
 
 impl OnDuplicateKey<'_> {
     /// ` ON DUPLICATE KEY UPDATE a = VALUES(a)`.
     ///
-    /// None where the clause can't say it: it assigns one after the other, and knows of a row only
-    /// what is inserted.
+    /// None where the clause can't say it: it is the same for all rows, assigns one after the
+    /// other, and knows of a row only what is inserted.
     pub fn write(&self) -> Result<Option<String>, Refusal> {
         let Self { plan, .. } = *self;
         let Some(&like) = self.rows.first() else { return Ok(None) };
+        if shapes(plan, self.slice, self.rows).len() > 1 {
+            return Ok(None);
+        }
         let mut assigned = Vec::new();
         // First, so that they see what is there.
         for (name, expression) in &plan.assignments {

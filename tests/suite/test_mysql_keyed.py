@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 import fastbulk
 from fastbulk import given
@@ -174,20 +175,57 @@ def test_assignments_see_the_row_as_it_was(session: Session, count: int) -> None
 
 @pytest.mark.parametrize("count", [1, 3, 10])
 def test_an_upsert_of_a_few_rows_is_one_statement(session: Session, count: int) -> None:
-    """It undoes itself; what it needs of the catalog is asked each time."""
+    """It undoes itself, and knows the key that it was told of before."""
     Thing = model(size=Column(Integer, nullable=False))
     create(session, Thing, [{"id": 1, "size": 1}])
     rows = [{"id": i, "size": i} for i in shuffled(count)]
     fastbulk.upsert(session, Thing, rows)
     seen = statements(session)
     assert fastbulk.upsert(session, Thing, rows).actions == ["updated"] * count
-    assert [sql.split()[0] for sql in seen] == ["SHOW", "INSERT"]
+    assert [sql.split()[0] for sql in seen] == ["INSERT"]
     bad: list[dict[str, Any]] = [{"id": i + 100, "size": i} for i in range(count)]
     bad[-1]["size"] = None
     error = error_of(lambda: fastbulk.upsert(session, Thing, bad))
     assert isinstance(error, exc.DBAPIError)
     assert place(error) == (count - 1, "size", None)
     assert sorted(stored(session, Thing.size)) == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_an_update_of_a_few_rows_is_one_statement(session: Session, count: int) -> None:
+    """It is refused where a row is not there, and undoes itself."""
+    Thing = model(size=Column(Integer, nullable=False))
+    keys = shuffled(count)
+    create(session, Thing, [{"id": i, "size": 0} for i in keys])
+    fastbulk.update(session, Thing, [{"id": i, "size": i} for i in keys])
+    seen = statements(session)
+    fastbulk.update(session, Thing, [{"id": i, "size": i + 1} for i in keys])
+    assert [sql.split()[0] for sql in seen] == ["UPDATE"]
+    bad: list[dict[str, Any]] = [{"id": i, "size": 0} for i in [*keys[1:], 99]]
+    with pytest.raises(StaleDataError) as missing:
+        fastbulk.update(session, Thing, bad)
+    assert vars(missing.value)["rows"] == [count - 1]
+    bad = [{"id": i, "size": 0} for i in keys]
+    bad[-1]["size"] = None
+    assert place(error_of(lambda: fastbulk.update(session, Thing, bad))) == (
+        count - 1,
+        "size",
+        None,
+    )
+    assert stored(session, Thing.id, Thing.size) == [(i, i + 1) for i in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_unique_key_may_come_later(session: Session, count: int) -> None:
+    """What is known of a table from a call before is not what saves a stranger's row."""
+    Thing = model(email=Column(String(50)), size=Column(Integer))
+    create(session, Thing, [{"id": i, "email": f"e{i}"} for i in range(1, 5)])
+    rows = [{"id": i, "email": f"e{i}", "size": 1} for i in shuffled(count)]
+    fastbulk.upsert(session, Thing, rows)
+    session.execute(text("ALTER TABLE thing ADD UNIQUE (email)"))
+    rows[0] = {"id": 9, "email": "e4", "size": 2}
+    assert isinstance(error_of(lambda: fastbulk.upsert(session, Thing, rows)), exc.IntegrityError)
+    assert stored(session, Thing.email, Thing.size)[-1] == ("e4", None)
 
 
 def test_many_statements(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,3 +162,15 @@ def test_elsewhere_a_call_on_an_engine_is_tried_again(crowded: Engine, seconds: 
     added, refused = at_work(crowded, writes, seconds, by_engine=True)
     assert not refused
     assert total(crowded, Thing) == added
+
+
+@pytest.mark.only("sqlite-file")
+@pytest.mark.parametrize(("by_engine", "key"), [(False, "id"), (True, "email")])
+def test_on_sqlite_they_wait_for_each_other(
+    crowded: Engine, seconds: float, by_engine: bool, key: str
+) -> None:
+    Thing = filled(crowded)
+    writes = [updates(Thing), upserts(Thing, key)]
+    added, refused = at_work(crowded, writes, seconds, by_engine=by_engine)
+    assert all("database is locked" in str(error) for error in refused)
+    assert total(crowded, Thing) == added > 0

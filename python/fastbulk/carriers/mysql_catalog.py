@@ -11,11 +11,12 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakKeyDictionary
 
 from .mysql_errors import NAME, engine_of, shown
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Dialect
 
 #: SQL around the given value (0) and the one that is there (1).
 Template: TypeAlias = "list[int | str]"
@@ -30,6 +31,12 @@ _PART = re.compile(rf"{NAME}(?: (?:ASC|DESC))?(,|$)")
 
 #: The next generated key, which every row changes.
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
+
+#: What was read last, by the Engine's dialect and the table's name.
+_known: WeakKeyDictionary[Dialect, dict[str, Catalog]] = WeakKeyDictionary()
+
+#: Tables of an Engine that are known; a schema of each of many customers would be many.
+_KNOWN = 1000
 
 _BARE: Template = [0]
 _BARE_DIFFERS: Template = ["NOT (", 1, " <=> ", 0, ")"]
@@ -99,12 +106,13 @@ def _differs(stored: str) -> Template:
 
 
 _TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
-_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"}
+#: The types that order integers as integers.
+_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 
 #: Which columns store literals of a form as they are.
 _STORES = {
-    "int": {*_INTEGERS, "decimal", "float", "double"},
+    "int": {*_INTEGERS, "year", "bit", "decimal", "float", "double"},
     "decimal": {"decimal", "float", "double"},
     "float": {"decimal", "float", "double"},
     "text": {*_TEXTS, "json", "uuid", "inet4", "inet6"},
@@ -119,6 +127,7 @@ _STORES = {
 class Catalog:
     """What the server says of a table; nothing of a view."""
 
+    #: By their names in lower case: a name's case means nothing.
     columns: dict[str, ColumnType] = field(default_factory=dict)
     #: Index name -> its whole columns; None for one of expressions or beginnings of columns.
     unique: dict[str, frozenset[str] | None] = field(default_factory=dict)
@@ -129,7 +138,26 @@ class Catalog:
     def read(cls, connection: Connection, sql_table: str) -> Catalog:
         """Asks the server."""
         definition = shown(connection, sql_table)
-        return cls() if definition is None else cls.parsed(_COUNTER.sub("", definition))
+        catalog = cls() if definition is None else cls.parsed(_COUNTER.sub("", definition))
+        known = _known.setdefault(connection.dialect, {})
+        if len(known) >= _KNOWN:
+            known.clear()
+        known[sql_table] = catalog
+        return catalog
+
+    @classmethod
+    def known(cls, connection: Connection, sql_table: str) -> Catalog | None:
+        """What the server said when it was last asked, if it was."""
+        return _known.get(connection.dialect, {}).get(sql_table)
+
+    def has_integers(self, names: frozenset[str]) -> bool:
+        """Whether these columns are compared as integers."""
+        types = (self.columns.get(name.lower()) for name in names)
+        return all(type_ is not None and type_.name in _INTEGERS for type_ in types)
+
+    def is_integer_key(self, names: frozenset[str]) -> bool:
+        """Whether these columns are the primary key, and compared as integers."""
+        return self.index(names) == "PRIMARY" and self.has_integers(names)
 
     @classmethod
     @lru_cache(maxsize=100)
@@ -140,7 +168,7 @@ class Catalog:
         columns = {}
         for one, other, type_, detail, own_charset, own_collation in _COLUMN.findall(shown):
             is_text = type_ in _TEXTS
-            columns[_unquoted(one, other)] = ColumnType(
+            columns[_unquoted(one, other).lower()] = ColumnType(
                 type_,
                 detail,
                 own_charset or (charset if is_text else None),

@@ -9,13 +9,14 @@ each meets what those before it did, and the error says which row it is about.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import exc
 
 from . import mysql, mysql_errors
-from .mysql_pass import Outcome, Pass, Work
-from .mysql_upsert import SeveralStatementsError, Upsert
+from .mysql_pass import Outcome, Pass, SeveralStatementsError, Work
+from .mysql_upsert import Upsert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 #: Up to so many rows have a statement each, for which nothing else has to be asked.
 FEW = 4
 
-#: Up to so many rows of an upsert are one statement, where one can say it.
+#: Up to so many rows are one statement, where one can say it.
 AT_ONCE = 48
 
 
@@ -55,14 +56,14 @@ def keyed(
     left_out = set(skipped)
     rows = [row for row in range(len(part)) if row not in left_out]
     work = Work(connection, plan, part, driver, notes)
+    try:
+        return _at_once(replace(work, at_once=True), rows)
+    except SeveralStatementsError:
+        pass
+    except exc.DBAPIError as error:
+        _check_undone(error, work, rows)
     if plan.native.verb == "upsert":
         work.check_key()
-        try:
-            return _at_once(work, rows)
-        except SeveralStatementsError:
-            pass
-        except exc.DBAPIError as error:
-            _check_undone(error, work, rows)
     as_they_are = Pass(work, alone=True, in_order=False)
     if len(rows) < 2:
         return _run(as_they_are, rows)
@@ -76,14 +77,22 @@ def keyed(
 
 
 def _at_once(work: Work, rows: list[int]) -> Outcome:
-    """Upserts a few rows by one statement, which undoes itself."""
-    if not 0 < len(rows) <= AT_ONCE or work.plan.returning is not None:
+    """Upserts or updates a few rows by one statement, which undoes itself."""
+    native, way = work.plan.native, Pass(work, alone=False)
+    looks = native.has_condition or native.only_changed or work.plan.probe_first
+    several = looks or work.is_versioned or work.plan.returning is not None
+    if several or not 0 < len(rows) <= AT_ONCE:
         raise SeveralStatementsError
     try:
-        return Upsert(Pass(work, alone=False), at_once=True).run(rows)
+        if native.verb == "upsert":
+            work.check_key()
+            return Upsert(way).run(rows)
+        if native.verb == "update" and len(rows) > 1:
+            return way.update_at_once(rows)
     except asyncio.CancelledError as cancelled:
         mysql.given_up(work.connection, cancelled)
         raise
+    raise SeveralStatementsError
 
 
 def _framed(way: Pass, rows: list[int]) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from sqlalchemy import exc
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from .._native import MysqlKeyed, Slice
+    from .._native import MysqlKeyed, Plan, Slice
     from ..orm.keyed import KeyedPlan
     from .mysql import Driver, Reply
     from .mysql_catalog import Template
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 #: Rows that are looked for, updated and inserted before the next ones are.
 _TOGETHER = 2000
 
-#: The types of columns that order integers as integers.
-_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
-
-_AS_IT_IS: tuple[Template, Template] = [0], ["NOT (", 1, " <=> ", 0, ")"]
+_AS_IT_IS: Template = [0]
+_IS_ANOTHER: Template = ["NOT (", 1, " <=> ", 0, ")"]
 
 #: Statements about rows that are there.
-What: TypeAlias = Literal["look", "peek", "update", "delete", "back"]
+What: TypeAlias = Literal["look", "peek", "update", "update all", "delete", "back"]
+
+
+class SeveralStatementsError(Exception):
+    """Rows that were to be one statement need more."""
 
 
 @dataclass
@@ -78,11 +80,31 @@ class Work:
     driver: Driver
     #: What is told of the way that the rows went.
     notes: dict[str, str]
+    #: All rows have to be one statement, or nothing is done.
+    at_once: bool = False
 
     @cached_property
     def catalog(self) -> Catalog:
-        """What the server says of the table."""
-        return Catalog.read(self.connection, self.plan.native.sql_table)
+        """What the server says of the table, or has said.
+
+        It is believed of an integer primary key that it still is one, in a statement that does not
+        depend on the rest.
+        """
+        name = self.plan.native.sql_table
+        known = Catalog.known(self.connection, name) if self.at_once else None
+        if known is not None and known.is_integer_key(self.key):
+            return known
+        return Catalog.read(self.connection, name)
+
+    @property
+    def undoes(self) -> bool:
+        """Whether a statement that is refused leaves nothing behind."""
+        return self.catalog.engine == "InnoDB"
+
+    @property
+    def is_versioned(self) -> bool:
+        """Whether rows expect a version."""
+        return any(column.role == "match" for column in self.plan.native.columns)
 
     @cached_property
     def limit(self) -> int:
@@ -105,14 +127,13 @@ class Work:
     def templates(self) -> list[tuple[Template, Template] | None]:
         """What the columns make of joined values; None where they may not be joined."""
         literals = _native.MysqlKeyed.literals(self.plan.native, self.part)
-        types = {name.lower(): type_ for name, type_ in self.catalog.columns.items()}
         found: list[tuple[Template, Template] | None] = []
         for position, (column, literal) in enumerate(
             zip(self.plan.native.columns, literals, strict=True)
         ):
-            type_ = types.get(column.name.lower())
+            type_ = self.catalog.columns.get(column.name.lower())
             if column.role == "default" or not self.part.gives(position):
-                found.append(_AS_IT_IS)
+                found.append((_AS_IT_IS, _IS_ANOTHER))
             else:
                 found.append(None if type_ is None else type_.templates(literal))
         return found
@@ -131,7 +152,7 @@ class Work:
     @cached_property
     def has_integers(self) -> bool:
         """Whether keys are compared as integers."""
-        return _INTEGERS.issuperset(self.catalog.columns[name].name for name in self.key)
+        return self.catalog.has_integers(self.key)
 
     @cached_property
     def generated(self) -> str | None:
@@ -143,19 +164,11 @@ class Work:
         """What writes the statements of rows that travel alone, or together."""
         if alone and not self.plan.native.only_changed:
             return self.plain_writer
-        templates = [template or _AS_IT_IS for template in self.templates]
-        return self._writer(templates, self.catalog.index(self.key))
-
-    @cached_property
-    def plain_writer(self) -> MysqlKeyed:
-        """What writes statements that join nothing."""
-        return self._writer([_AS_IT_IS] * len(self.plan.native.columns), None)
-
-    def _writer(self, templates: list[tuple[Template, Template]], index: str | None) -> MysqlKeyed:
-        native = self.plan.native
+        templates = [template or (_AS_IT_IS, _IS_ANOTHER) for template in self.templates]
         quote = self.connection.dialect.identifier_preparer.quote_identifier
+        index = self.catalog.index(self.key)
         return _native.MysqlKeyed(
-            native,
+            self.plan.native,
             typed=[typed for typed, _ in templates],
             differs=[differs for _, differs in templates],
             row_word="" if self.is_mariadb else "ROW",
@@ -164,6 +177,12 @@ class Work:
             avoid=self.driver.avoid,
             plain_floats=self.driver.plain_floats,
         )
+
+    @cached_property
+    def plain_writer(self) -> MysqlKeyed:
+        """What writes statements that join nothing."""
+        driver = self.driver
+        return _plain_writer(self.plan.native, self.generated, driver.avoid, driver.plain_floats)
 
     def check_key(self) -> None:
         """Refuses an upsert by columns that are no unique key."""
@@ -176,6 +195,23 @@ class Work:
                 f"no primary key or unique constraint of {self.plan.table.name} "
                 "is on the key of this upsert"
             )
+
+
+@lru_cache(maxsize=100)
+def _plain_writer(
+    plan: Plan, generated: str | None, avoid: str | None, plain_floats: bool
+) -> MysqlKeyed:
+    columns = len(plan.columns)
+    return _native.MysqlKeyed(
+        plan,
+        typed=[_AS_IT_IS] * columns,
+        differs=[_IS_ANOTHER] * columns,
+        row_word="",
+        index=None,
+        generated=generated,
+        avoid=avoid,
+        plain_floats=plain_floats,
+    )
 
 
 @dataclass(frozen=True)
@@ -202,8 +238,15 @@ class Pass:
         """Rows in the order of their keys, with numbers that equal keys share; rows of one key stay
         in their order.
         """
-        if self.work.has_integers and (order := self.writer.order(self.work.part, rows)):
-            return order
+        if self.work.has_integers:
+            order = self.work.plain_writer.order(self.work.part, rows)
+            if order is not None:
+                return order
+        if not self.work.compares:
+            raise exc.InvalidRequestError(
+                "a key is expected to have values of its column's type, "
+                "else rows of one key can't be told"
+            )
         sql, count = self.writer.ranks(self.work.part, rows, self.work.limit)
         if count < len(rows):
             raise exc.InvalidRequestError(
@@ -218,7 +261,7 @@ class Pass:
         if not self.in_order or len(rows) < 2:
             return rows
         # Integers that the column holds for something else are only sorted otherwise.
-        order = self.writer.order(self.work.part, rows)
+        order = self.work.plain_writer.order(self.work.part, rows)
         if order is None and self.work.compares:
             order = Pass(self.work, alone=False).ordered(rows)
         return rows if order is None else [row for row, _ in order]
@@ -249,7 +292,7 @@ class Pass:
         """Updates the rows; those of one key one after the other."""
         outcome = Outcome()
         native = self.plan.native
-        looks = native.has_condition or any(c.role == "match" for c in native.columns)
+        looks = native.has_condition or self.work.is_versioned
         for wave in self.waves(rows):
             for chunk in self.chunks(wave):
                 self._update(chunk, outcome, looks=looks and not self.alone)
@@ -287,6 +330,26 @@ class Pass:
         outcome.missing += [row for row in rows if row not in found]
         outcome.unmatched += [row for row in rows if row in found and not found[row].matches]
         return [row for row in rows if row in found and found[row].matches]
+
+    def update_at_once(self, rows: list[int]) -> Outcome:
+        """Updates the rows by one statement, which is refused if one of them is not there."""
+        if not (self.work.joins and self.work.has_integers and self.work.undoes):
+            raise SeveralStatementsError
+        waves = self.waves(rows)
+        shapes = self.writer.shapes(self.work.part, rows)
+        if len(waves) > 1 or len(shapes) > 1 or not shapes[0][0]:
+            raise SeveralStatementsError
+        limit = self.work.limit
+        sql, count = self.written(
+            lambda: self.writer.write(
+                "update all", self.work.part, waves[0], wanted=limit, limit=limit
+            )
+        )
+        if count < len(rows):
+            raise SeveralStatementsError
+        self.work.notes["statement"] = "UPDATE..JOIN VALUES"
+        self.execute(sql, self.plan.sql, rows)
+        return Outcome(len(rows))
 
     def delete(self, rows: list[int]) -> Outcome:
         """Deletes the rows; of several with one key the first."""

@@ -14,7 +14,7 @@ from sqlalchemy import exc
 
 from .. import _native
 from . import mysql, mysql_errors, mysql_keys
-from .mysql_pass import Outcome, Pass
+from .mysql_pass import Outcome, Pass, SeveralStatementsError
 from .sent import Sent
 
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ def _next_echo() -> int:
     return next(_echoes) % (2**15 - 1) + 1
 
 
-class SeveralStatementsError(Exception):
-    """Rows that were to be one statement need more."""
-
-
 @dataclass(frozen=True)
 class Upsert:
     """Rows that are there are updated, the others inserted: by one statement, which locks rows in
@@ -50,8 +46,6 @@ class Upsert:
     """
 
     way: Pass
-    #: All rows have to be one statement, or nothing is done.
-    at_once: bool = False
 
     @property
     def work(self) -> Work:
@@ -64,9 +58,8 @@ class Upsert:
         With ``probe_first`` generated keys are given in the order of the rows, without it in that
         of the keys.
         """
-        positions = [i for i, c in enumerate(self.way.plan.native.columns) if c.role == "key"]
-        known, new = _native.MysqlKeyed.with_values(self.work.part, rows, positions)
-        if self.at_once and new:
+        known, new = self.work.plain_writer.with_keys(self.work.part, rows)
+        if self.work.at_once and new:
             raise SeveralStatementsError
         outcome = Outcome(actions=["duplicate"] * len(self.work.part))
         counting = self._counting(known)
@@ -82,11 +75,6 @@ class Upsert:
         """The rows that count, one per key, in the order of the keys."""
         if len(rows) < 2:
             return rows
-        if not self.work.compares:
-            raise exc.InvalidRequestError(
-                "a key is expected to have values of its column's type, "
-                "else rows of one key can't be told"
-            )
         order = Pass(self.work, alone=False).ordered(rows)
         counting = [row for row, _ in order]
         if order[-1][1] - order[0][1] < len(order) - 1:
@@ -112,9 +100,9 @@ class Upsert:
     def _upsert(self, rows: list[int], actions: list[str]) -> None:
         """Upserts rows of different keys."""
         while rows:
-            if self._has_clause(rows):
+            if self.work.at_once or self._has_clause(rows):
                 rows = self._by_clause(rows, actions)
-            if rows and self.at_once:
+            if rows and self.work.at_once:
                 raise SeveralStatementsError
             for chunk in itertools.islice(self.way.chunks(rows), 1):
                 self._after_a_look(chunk, actions)
@@ -157,41 +145,45 @@ class Upsert:
         if native.has_condition or native.only_changed or self.way.plan.probe_first:
             return False
         # Elsewhere a statement that is refused is not undone.
-        if not self._only_key and self.work.catalog.engine != "InnoDB":
+        if not self._only_key and not self.work.undoes:
             return False
-        shapes = self.work.plain_writer.shapes(self.work.part, rows)
-        return len(shapes) == 1 and self._clause(rows[:1]) is not None
+        try:
+            self._clause(rows)
+        except SeveralStatementsError:
+            return False
+        return True
 
-    def _clause(
-        self, rows: list[int], echo: int | None = None, *, counts: bool = False
-    ) -> str | None:
+    def _clause(self, rows: list[int], echo: int | None = None, *, counts: bool = False) -> str:
+        """What follows rows of one statement."""
         dialect: Any = self.work.connection.dialect
-        alias = bool(dialect._requires_alias_for_on_duplicate_key)
-        return self.work.plain_writer.on_duplicate_key(
+        clause = self.work.plain_writer.on_duplicate_key(
             self.work.part,
             rows,
-            alias=alias,
+            alias=bool(dialect._requires_alias_for_on_duplicate_key),
             echo=echo,
             counts=counts,
             guarded=not self._only_key,
         )
+        if clause is None:
+            raise SeveralStatementsError
+        return clause
 
     def _by_counts(self, rows: list[int], actions: list[str]) -> Iterator[int]:
         """The statement tells after each row how many of them were there."""
         while rows:
             echo = _next_echo()
-            tail = self._clause(rows[:1], echo, counts=True) or ""
+            # All rows are of one shape; of a few that is not known yet.
+            tail = self._clause(rows[:_ECHOED], echo, counts=True)
             tail += " RETURNING LAST_INSERT_ID(LAST_INSERT_ID())"
             sql, stop = self._statement(rows, tail)
-            told = self.way.execute(sql, self.way.plan.sql, rows[:stop]).answer.rows
+            some, rows = rows[:stop], rows[stop:]
+            told = self.way.execute(sql, self.way.plan.sql, some).answer.rows
             self._check(stop, len(told))
             # Before the first row that was there it says something else.
-            before = none = echo << _ECHO_BITS
-            for row, (value,) in zip(rows[:stop], told, strict=True):
-                count = value if value >> _ECHO_BITS == echo else none
+            none = echo << _ECHO_BITS
+            counts = [count if count >> _ECHO_BITS == echo else none for (count,) in told]
+            for row, before, count in zip(some, [none, *counts], counts, strict=False):
                 actions[row] = "updated" if count > before else "inserted"
-                before = count
-            rows = rows[stop:]
             yield stop
 
     def _check(self, sent: int, found: int) -> None:
@@ -207,7 +199,7 @@ class Upsert:
         while start < len(rows):
             echo = _next_echo()
             some = rows[start : start + _ECHOED]
-            sql, count = self._statement(some, self._clause(some, echo) or "")
+            sql, count = self._statement(some, self._clause(some, echo))
             some = some[:count]
             start += count
             told = self.way.execute(sql, self.way.plan.sql, some).last_key or 0
@@ -229,7 +221,7 @@ class Upsert:
         """Rows with the keys that the server made for the statement are new."""
         self._last_key(0)
         tail = self._clause(rows[:1])
-        for some, reply in self._insert(rows, tail or ""):
+        for some, reply in self._insert(rows, tail):
             new = self._made(some, reply.last_key or 0)
             for row in some:
                 actions[row] = "inserted" if row in new else "updated"
@@ -273,7 +265,9 @@ class Upsert:
 
     @cached_property
     def _only_key(self) -> bool:
-        """Whether rows can clash with no other unique key than the call's."""
+        """Whether rows can clash with no other unique key than the call's, for certain."""
+        if self.work.at_once:
+            return False
         for columns in self.work.catalog.unique.values():
             if columns == self.work.key:
                 continue
@@ -335,7 +329,7 @@ class Upsert:
                 self.work.part, rows, tail=tail, wanted=mysql.WANTED, limit=limit
             )
         )
-        if self.at_once and count < len(rows):
+        if self.work.at_once and count < len(rows):
             raise SeveralStatementsError
         return sql, count
 
