@@ -83,6 +83,21 @@ def test_rows_may_give_keys_that_strangers_have(session: Session, count: int) ->
     )
 
 
+@pytest.mark.parametrize("verb", [fastbulk.update, fastbulk.upsert])
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_text_that_its_character_set_has_not(session: Session, count: int, verb: Any) -> None:
+    """The error is that of a row alone, whatever statement carries it."""
+    Thing = model(name=Column(String(20)))
+    create(session, Thing, [{"id": i, "name": "x"} for i in range(1, count + 1)])
+    session.execute(text("ALTER TABLE thing MODIFY name VARCHAR(20) CHARACTER SET latin1"))
+    rows = [{"id": i, "name": "ü"} for i in range(1, count + 1)]
+    rows[-1]["name"] = "日本"
+    theirs = error_of(lambda: session.execute(update(Thing), rows[-1:]))
+    ours = error_of(lambda: verb(session, Thing, rows))
+    assert (type(ours), place(ours)) == (type(theirs), (count - 1, "name", "日本"))
+    assert set(stored(session, Thing.name)) == {"x"}
+
+
 @pytest.mark.parametrize("count", COUNTS)
 def test_keys_are_what_the_collation_says(session: Session, count: int) -> None:
     Thing = model(key=Column(String(50), primary_key=True), size=Column(Integer))
