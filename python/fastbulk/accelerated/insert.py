@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exc
+from sqlalchemy import Table, exc
 from sqlalchemy.engine.cursor import null_dml_result
 
 from ..call import Call, send
@@ -108,6 +108,8 @@ class Insert:
         dialect = self.connection.dialect
         if not dialect.insert_executemany_returning:
             raise FallThrough("the dialect returns no rows of many")
+        if not all(isinstance(each.local_table, Table) for each in self.mapper.iterate_to_root()):
+            raise FallThrough("what is returned", "columns of a union of tables")
         if statement._sort_by_parameter_order:
             self._check_sorted(statement)
         return statement._returning, statement._with_options

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from sqlalchemy import exc
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import loading
 from sqlalchemy.orm.context import QueryContext
@@ -40,7 +41,9 @@ class _CursorMetaData(SimpleResultMetaData):
         self, key: Any, raiseerr: bool = True
     ) -> int | None:
         # Loaders ask for what need not be there: SQL expressions of column_property.
-        if not raiseerr and key not in self._keymap:
+        if key not in self._keymap:
+            if raiseerr:
+                raise exc.NoSuchColumnError(f"Could not locate column in row for column '{key}'")
             return None
         index: int | None = super()._index_for_key(key, raiseerr)
         return index
