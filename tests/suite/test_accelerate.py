@@ -810,6 +810,41 @@ def test_listeners_hear_what_they_always_heard(oracle: WithTables, changes: bool
         assert "update, of rows that SQLAlchemy made" in stats["taken"], stats
 
 
+@pytest.mark.only("psycopg", "psycopg2", "mariadb-mysqldb", "mysql-pymysql")
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_connection_that_is_lost(oracle: WithTables, listens: bool) -> None:
+    Thing = thing()
+    databases = oracle(Thing)
+    number, kill = "SELECT connection_id()", "KILL {}"
+    if databases.ours.dialect.name == "postgresql":
+        number, kill = "SELECT pg_backend_pid()", "SELECT pg_terminate_backend({}, 5000)"
+
+    def lost(engine: Engine) -> list[Any]:
+        heard: list[Any] = []
+        if listens:
+            event.listen(engine, "handle_error", lambda told: heard.append(told.is_disconnect))
+        with Session(engine) as session:
+            connection = session.connection()
+            found = session.scalar(text(number))
+            with engine.connect() as other:
+                other.execute(text(kill.format(found)))
+            with pytest.raises(exc.DBAPIError) as caught:
+                session.execute(insert(Thing), NAMES)
+            error = caught.value
+            heard += [type(error), error.connection_invalidated]
+            heard.append(connection.invalidated)
+            session.rollback()
+            session.execute(insert(Thing), NAMES)
+            session.commit()
+        pool: Any = engine.pool
+        return [*heard, pool.checkedin(), pool.checkedout()]
+
+    theirs = lost(databases.theirs)
+    with fastbulk.accelerate(databases.ours) as accelerated:
+        assert lost(databases.ours) == theirs
+    assert sum(accelerated.stats()["taken"].values()) == 1
+
+
 @pytest.mark.only("sqlite-file", "psycopg", "mysql-pymysql")
 def test_what_is_listened_to_later_is_left_alone(oracle: WithTables) -> None:
     Thing = thing()
