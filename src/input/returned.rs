@@ -16,7 +16,7 @@ use crate::export;
 use crate::iso;
 use crate::kind::Kind;
 use crate::output::Outcome;
-use crate::values::{Cell, SeriesBuilder};
+use crate::values::{Cell, SeriesBuilder, Values};
 
 /// A column of a result that grows.
 #[pyclass(frozen, module = "fastbulk._native")]
@@ -42,6 +42,13 @@ impl ReturnedColumn {
     /// Python code knows what its values mean.
     fn add_outcome(&self, outcome: &Outcome, position: usize) -> bool {
         let Some(series) = outcome.columns.get(position) else { return outcome.rows == 0 };
+        if let (Kind::Int, Values::Int(values), None) =
+            (self.kind, &series.values, &series.validity)
+            && outcome.positions.is_empty()
+        {
+            self.lock().push_ints(values.iter().copied());
+            return true;
+        }
         let mut text = String::new();
         if (0..outcome.rows).any(|row| self.cell(series.get(row), &mut text).is_none()) {
             return false;

@@ -93,8 +93,8 @@ impl<'d> Module<'d> {
     /// The rows that the next statement reads, and whether their rowids are to be kept.
     pub fn set(&mut self, rows: Range<usize>, keep_rowids: bool) {
         let feed = self.feed();
+        feed.rowids = keep_rowids.then(|| Vec::with_capacity(rows.len()));
         feed.rows = rows;
-        feed.rowids = keep_rowids.then(Vec::new);
     }
 
     /// The order in which the next statement reads rows; the rowid of one that it does not insert

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from .. import _native
 
@@ -57,6 +57,10 @@ class Rows(Sequence[tuple[Any, ...]]):
     def __len__(self) -> int:
         """How many rows they are."""
         return self._count
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Each row; a sequence's own way costs a call per row."""
+        return iter(self._objects)
 
     @overload
     def __getitem__(self, index: int) -> tuple[Any, ...]: ...
