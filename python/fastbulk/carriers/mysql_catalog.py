@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Dialect
 
 #: SQL around the given value (0) and the one that is there (1).
-Template: TypeAlias = "list[int | str]"
+Template: TypeAlias = "tuple[int | str, ...]"
 
 _COLUMN = re.compile(
     rf"^\s+{NAME} (\w+)(\((?:[^()']|'(?:[^']|'')*')*\))?"
@@ -32,14 +32,17 @@ _PART = re.compile(rf"{NAME}(?: (?:ASC|DESC))?(,|$)")
 #: The next generated key, which every row changes.
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 
-#: What was read last, by the Engine's dialect and the table's name.
-_known: WeakKeyDictionary[Dialect, dict[str, Catalog]] = WeakKeyDictionary()
+#: Tables with an integer primary key, by the Engine's dialect, their names and keys.
+_known: WeakKeyDictionary[Dialect, dict[tuple[str, frozenset[str]], Catalog]] = WeakKeyDictionary()
 
 #: Tables of an Engine that are known; a schema of each of many customers would be many.
 _KNOWN = 1000
 
-_BARE: Template = [0]
-_BARE_DIFFERS: Template = ["NOT (", 1, " <=> ", 0, ")"]
+_BARE: Template = (0,)
+_BARE_DIFFERS: Template = ("NOT (", 1, " <=> ", 0, ")")
+
+#: What the column makes of a value that is as it is.
+AS_IT_IS = (_BARE, _BARE_DIFFERS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class ColumnType:
         None where a table of VALUES would not carry it as a literal of its own.
         """
         if literal == "null":
-            return ["NULL"], [1, " IS NOT NULL"]
+            return ("NULL",), (1, " IS NOT NULL")
         if literal is None or self.name not in _STORES[literal]:
             return None
         match self.name:
@@ -77,32 +80,32 @@ class ColumnType:
             case "uuid" | "inet4" | "inet6":
                 return self._cast(self.name, self.name)
             case "enum" | "set":
-                return self._text(), ["NOT (", 1, " <=> ", *self._text(), ")"]
+                return self._text(), ("NOT (", 1, " <=> ", *self._text(), ")")
         if self.charset is not None or self.collation is not None or self.name in _TEXTS:
             return self._text(), self._text_differs()
         return _BARE, _BARE_DIFFERS
 
     def _cast(self, compared: str, stored: str) -> tuple[Template, Template]:
-        return ["CAST(", 0, f" AS {compared})"], _differs(stored)
+        return ("CAST(", 0, f" AS {compared})"), _differs(stored)
 
     def _json(self) -> tuple[Template, Template]:
-        given: Template = ["CAST(", 0, " AS JSON)"]
-        return given, ["NOT (CAST(", 1, " AS CHAR) <=> CAST(", *given, " AS CHAR))"]
+        given: Template = ("CAST(", 0, " AS JSON)")
+        return given, ("NOT (CAST(", 1, " AS CHAR) <=> CAST(", *given, " AS CHAR))")
 
     def _text(self) -> Template:
         collate = "" if self.collation is None else f" COLLATE {self.collation}"
-        return ["CONVERT(", 0, f" USING {self.charset}){collate}"]
+        return ("CONVERT(", 0, f" USING {self.charset}){collate}")
 
     def _text_differs(self) -> Template:
         """Letter by letter: what the collation holds for equal may be another text."""
         given = self._text()
         if self.name == "char":  # it is read without spaces at its end
-            given = ["TRIM(TRAILING ' ' FROM ", *given, ")"]
-        return ["NOT (CAST(", 1, " AS BINARY) <=> CAST(", *given, " AS BINARY))"]
+            given = ("TRIM(TRAILING ' ' FROM ", *given, ")")
+        return ("NOT (CAST(", 1, " AS BINARY) <=> CAST(", *given, " AS BINARY))")
 
 
 def _differs(stored: str) -> Template:
-    return ["NOT (", 1, " <=> CAST(", 0, f" AS {stored}))"]
+    return ("NOT (", 1, " <=> CAST(", 0, f" AS {stored}))")
 
 
 _TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
@@ -123,7 +126,7 @@ _STORES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalog:
     """What the server says of a table; nothing of a view."""
 
@@ -138,26 +141,25 @@ class Catalog:
     def read(cls, connection: Connection, sql_table: str) -> Catalog:
         """Asks the server."""
         definition = shown(connection, sql_table)
-        catalog = cls() if definition is None else cls.parsed(_COUNTER.sub("", definition))
-        known = _known.setdefault(connection.dialect, {})
-        if len(known) >= _KNOWN:
-            known.clear()
-        known[sql_table] = catalog
-        return catalog
+        return cls() if definition is None else cls.parsed(_COUNTER.sub("", definition))
 
     @classmethod
-    def known(cls, connection: Connection, sql_table: str) -> Catalog | None:
-        """What the server said when it was last asked, if it was."""
-        return _known.get(connection.dialect, {}).get(sql_table)
+    def known(cls, connection: Connection, sql_table: str, key: frozenset[str]) -> Catalog:
+        """What it said when it was last asked, if the key was an integer primary key then."""
+        known = _known.setdefault(connection.dialect, {})
+        catalog = known.get((sql_table, key))
+        if catalog is None:
+            catalog = cls.read(connection, sql_table)
+            if catalog.index(key) == "PRIMARY" and catalog.has_integers(key):
+                if len(known) >= _KNOWN:
+                    known.clear()
+                known[sql_table, key] = catalog
+        return catalog
 
     def has_integers(self, names: frozenset[str]) -> bool:
         """Whether these columns are compared as integers."""
         types = (self.columns.get(name.lower()) for name in names)
         return all(type_ is not None and type_.name in _INTEGERS for type_ in types)
-
-    def is_integer_key(self, names: frozenset[str]) -> bool:
-        """Whether these columns are the primary key, and compared as integers."""
-        return self.index(names) == "PRIMARY" and self.has_integers(names)
 
     @classmethod
     @lru_cache(maxsize=100)

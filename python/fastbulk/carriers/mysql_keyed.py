@@ -55,13 +55,14 @@ def keyed(
     """
     left_out = set(skipped)
     rows = [row for row in range(len(part)) if row not in left_out]
-    work = Work(connection, plan, part, driver, notes)
+    work = Work(connection, plan, part, driver, notes, at_once=True)
     try:
-        return _at_once(replace(work, at_once=True), rows)
+        return _at_once(work, rows)
     except SeveralStatementsError:
         pass
     except exc.DBAPIError as error:
         _check_undone(error, work, rows)
+    work = replace(work, at_once=False)
     if plan.native.verb == "upsert":
         work.check_key()
     as_they_are = Pass(work, alone=True, in_order=False)

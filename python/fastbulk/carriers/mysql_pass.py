@@ -11,7 +11,7 @@ from sqlalchemy import exc
 
 from .. import _native
 from . import mysql, mysql_errors
-from .mysql_catalog import Catalog
+from .mysql_catalog import AS_IT_IS, Catalog
 from .sent import Sent
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 #: Rows that are looked for, updated and inserted before the next ones are.
 _TOGETHER = 2000
 
-_AS_IT_IS: Template = [0]
-_IS_ANOTHER: Template = ["NOT (", 1, " <=> ", 0, ")"]
+#: By the position of the column.
+Templates: TypeAlias = "tuple[tuple[Template, Template] | None, ...]"
 
 #: Statements about rows that are there.
 What: TypeAlias = Literal["look", "peek", "update", "update all", "delete", "back"]
@@ -91,9 +91,8 @@ class Work:
         depend on the rest.
         """
         name = self.plan.native.sql_table
-        known = Catalog.known(self.connection, name) if self.at_once else None
-        if known is not None and known.is_integer_key(self.key):
-            return known
+        if self.at_once:
+            return Catalog.known(self.connection, name, self.key)
         return Catalog.read(self.connection, name)
 
     @property
@@ -104,7 +103,7 @@ class Work:
     @property
     def is_versioned(self) -> bool:
         """Whether rows expect a version."""
-        return any(column.role == "match" for column in self.plan.native.columns)
+        return bool(_names(self.plan.native, "match"))
 
     @cached_property
     def limit(self) -> int:
@@ -117,26 +116,18 @@ class Work:
         dialect: Any = self.connection.dialect
         return bool(dialect.is_mariadb)
 
-    @cached_property
+    @property
     def key(self) -> frozenset[str]:
         """The columns that find a row."""
-        columns = self.plan.native.columns
-        return frozenset(column.name for column in columns if column.role == "key")
+        return _names(self.plan.native, "key")
 
     @cached_property
-    def templates(self) -> list[tuple[Template, Template] | None]:
+    def templates(self) -> Templates:
         """What the columns make of joined values; None where they may not be joined."""
-        literals = _native.MysqlKeyed.literals(self.plan.native, self.part)
-        found: list[tuple[Template, Template] | None] = []
-        for position, (column, literal) in enumerate(
-            zip(self.plan.native.columns, literals, strict=True)
-        ):
-            type_ = self.catalog.columns.get(column.name.lower())
-            if column.role == "default" or not self.part.gives(position):
-                found.append((_AS_IT_IS, _IS_ANOTHER))
-            else:
-                found.append(None if type_ is None else type_.templates(literal))
-        return found
+        native = self.plan.native
+        literals = tuple(_native.MysqlKeyed.literals(native, self.part))
+        given = tuple(map(self.part.gives, range(len(literals))))
+        return _templates(native, self.catalog, literals, given)
 
     @cached_property
     def joins(self) -> bool:
@@ -164,25 +155,24 @@ class Work:
         """What writes the statements of rows that travel alone, or together."""
         if alone and not self.plan.native.only_changed:
             return self.plain_writer
-        templates = [template or (_AS_IT_IS, _IS_ANOTHER) for template in self.templates]
-        quote = self.connection.dialect.identifier_preparer.quote_identifier
         index = self.catalog.index(self.key)
-        return _native.MysqlKeyed(
-            self.plan.native,
-            typed=[typed for typed, _ in templates],
-            differs=[differs for _, differs in templates],
-            row_word="" if self.is_mariadb else "ROW",
-            index=None if index is None else quote(index),
-            generated=self.generated,
-            avoid=self.driver.avoid,
-            plain_floats=self.driver.plain_floats,
-        )
+        return self._writer(tuple(template or AS_IT_IS for template in self.templates), index)
 
     @cached_property
     def plain_writer(self) -> MysqlKeyed:
         """What writes statements that join nothing."""
-        driver = self.driver
-        return _plain_writer(self.plan.native, self.generated, driver.avoid, driver.plain_floats)
+        return self._writer((AS_IT_IS,) * len(self.plan.native.columns), None)
+
+    def _writer(
+        self, templates: tuple[tuple[Template, Template], ...], index: str | None
+    ) -> MysqlKeyed:
+        row_word = "" if self.is_mariadb else "ROW"
+        if index is not None:
+            index = self.connection.dialect.identifier_preparer.quote_identifier(index)
+        plan, driver = self.plan.native, self.driver
+        return _writer(
+            plan, templates, row_word, index, self.generated, driver.avoid, driver.plain_floats
+        )
 
     def check_key(self) -> None:
         """Refuses an upsert by columns that are no unique key."""
@@ -197,17 +187,42 @@ class Work:
             )
 
 
-@lru_cache(maxsize=100)
-def _plain_writer(
-    plan: Plan, generated: str | None, avoid: str | None, plain_floats: bool
+@lru_cache(maxsize=200)
+def _names(plan: Plan, role: str) -> frozenset[str]:
+    """The names of the columns that stand for something."""
+    return frozenset(column.name for column in plan.columns if column.role == role)
+
+
+@lru_cache(maxsize=200)
+def _templates(
+    plan: Plan, catalog: Catalog, literals: tuple[str | None, ...], given: tuple[bool, ...]
+) -> Templates:
+    found: list[tuple[Template, Template] | None] = []
+    for column, literal, is_given in zip(plan.columns, literals, given, strict=True):
+        type_ = catalog.columns.get(column.name.lower())
+        if column.role == "default" or not is_given:
+            found.append(AS_IT_IS)
+        else:
+            found.append(None if type_ is None else type_.templates(literal))
+    return tuple(found)
+
+
+@lru_cache(maxsize=200)
+def _writer(
+    plan: Plan,
+    templates: tuple[tuple[Template, Template], ...],
+    row_word: str,
+    index: str | None,
+    generated: str | None,
+    avoid: str | None,
+    plain_floats: bool,
 ) -> MysqlKeyed:
-    columns = len(plan.columns)
     return _native.MysqlKeyed(
         plan,
-        typed=[_AS_IT_IS] * columns,
-        differs=[_IS_ANOTHER] * columns,
-        row_word="",
-        index=None,
+        typed=[typed for typed, _ in templates],
+        differs=[differs for _, differs in templates],
+        row_word=row_word,
+        index=index,
         generated=generated,
         avoid=avoid,
         plain_floats=plain_floats,
@@ -339,12 +354,9 @@ class Pass:
         shapes = self.writer.shapes(self.work.part, rows)
         if len(waves) > 1 or len(shapes) > 1 or not shapes[0][0]:
             raise SeveralStatementsError
-        limit = self.work.limit
-        sql, count = self.written(
-            lambda: self.writer.write(
-                "update all", self.work.part, waves[0], wanted=limit, limit=limit
-            )
-        )
+        part, limit = self.work.part, self.work.limit
+        write = partial(self.writer.write, "update all", part, waves[0])
+        sql, count = self.written(partial(write, wanted=mysql.WANTED, limit=limit))
         if count < len(rows):
             raise SeveralStatementsError
         self.work.notes["statement"] = "UPDATE..JOIN VALUES"
