@@ -189,16 +189,19 @@ impl PostgresKeyed {
         self.send(py, slice, &rows, Writer::insert)
     }
 
-    /// An upsert of rows with their values in the text; None if these need several statements.
-    fn few(
+    /// An update or upsert of rows in order, without a look at the catalog, and whether it takes
+    /// arrays; None if the rows need several statements.
+    fn few<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         slice: &Slice,
         rows: Vec<usize>,
         lost: &str,
-    ) -> Result<Option<String>> {
-        let conflict = self.conflict()?;
-        self.write(py, slice, &rows, |writer| writer.few(conflict, lost))
+    ) -> Result<Option<(Sent<'py>, bool)>> {
+        let takes_arrays = self.writer(slice, &rows).is_known();
+        let few =
+            self.write(py, slice, &rows, |writer| writer.with_arrays(self.binary).few(lost))?;
+        Ok(few.map(|statement| (sent(py, statement), takes_arrays)))
     }
 
     /// The statement for one row, with its values in the text.
@@ -252,6 +255,10 @@ impl<'a> Key<'a> {
     }
 }
 
+fn sent(py: Python<'_>, (sql, arrays): Statement) -> Sent<'_> {
+    (sql, arrays.iter().map(|array| PyBytes::new(py, array)).collect())
+}
+
 impl PostgresKeyed {
     fn writer<'a>(&'a self, slice: &'a Slice, rows: &'a [usize]) -> Writer<'a> {
         Writer::new(self.plan.get(), slice, &self.targets, rows)
@@ -271,9 +278,8 @@ impl PostgresKeyed {
         sql: impl FnOnce(Writer<'a>) -> std::result::Result<Statement, Unfit> + Send,
     ) -> Result<Sent<'py>> {
         let binary = self.binary;
-        let (sql, arrays) =
-            self.write(py, slice, rows, |writer| sql(writer.with_arrays(binary)))?;
-        Ok((sql, arrays.iter().map(|array| PyBytes::new(py, array)).collect()))
+        let statement = self.write(py, slice, rows, |writer| sql(writer.with_arrays(binary)))?;
+        Ok(sent(py, statement))
     }
 
     /// Writes a statement without the GIL.

@@ -55,6 +55,19 @@ pub enum Meeting {
     Update,
 }
 
+/// How a statement has the values of its rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Those of one row stand in the text.
+    Row,
+    /// The same with marks for the values of a row that gives all columns.
+    Marks,
+    /// Arrays in the text.
+    Arrays,
+    /// Arrays that are parameters.
+    Parameters,
+}
+
 /// Writes a statement for some rows of a slice.
 pub struct Writer<'a> {
     plan: &'a Plan,
@@ -62,10 +75,7 @@ pub struct Writer<'a> {
     /// One per column of the plan; none where the row stands in the text.
     targets: &'a [Option<Target>],
     rows: &'a [usize],
-    /// Parameters stand in for the values of one row, which gives all columns.
-    marks: bool,
-    /// Arrays are parameters, and not part of the text.
-    binary: bool,
+    form: Form,
     /// The rows have their numbers in the statement.
     numbers: bool,
     /// The columns that the statement takes of `fastbulk_rows`, and those whose mask it takes.
@@ -76,6 +86,12 @@ pub struct Writer<'a> {
     /// Its parameters.
     arrays: Vec<Vec<u8>>,
 }
+
+/// What stands before a statement, the statement, and whether a row of it is new.
+type Parts = (String, String, String);
+
+/// Columns, and a query of their values.
+type NewRows = (Vec<String>, String);
 
 /// The text of a statement, and its parameters as the server's binary format has them.
 pub type Statement = (String, Vec<Vec<u8>>);
@@ -119,8 +135,7 @@ impl<'a> Writer<'a> {
             slice,
             targets,
             rows,
-            marks: false,
-            binary: false,
+            form: if targets.is_empty() { Form::Row } else { Form::Arrays },
             numbers: true,
             values,
             masks,
@@ -129,14 +144,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// For statements whose arrays are parameters.
+    /// For statements that take arrays, as parameters or in the text.
     pub fn with_arrays(self, binary: bool) -> Self {
-        Self { binary, ..self }
+        Self { form: if binary { Form::Parameters } else { Form::Arrays }, ..self }
     }
 
     /// For a statement with parameters.
     pub fn with_marks(plan: &'a Plan, slice: &'a Slice) -> Self {
-        Self { marks: true, ..Self::new(plan, slice, &[], &[0]) }
+        Self { form: Form::Marks, ..Self::new(plan, slice, &[], &[0]) }
     }
 
     /// `UPDATE t SET a = ... FROM fastbulk_rows WHERE t.id = fastbulk_rows.fastbulk_0`, after the
@@ -167,14 +182,14 @@ impl<'a> Writer<'a> {
         let sets = sets.collect::<Vec<_>>().join(", ");
         let mut condition = self.expected_row()?;
         let table = &self.plan.sql_table;
-        let (locked, rows) = match self.locked_by_key()? {
-            Some(locked) => {
-                condition.push_str(" AND (SELECT count(*) FROM fastbulk_locked) IS NOT NULL");
-                (locked, self.named_rows()?)
-            }
-            None => (self.locked("NO KEY UPDATE")?, "fastbulk_rows".to_owned()),
+        let (locked, rows) = if let Some(locked) = self.locked_by_key()? {
+            let _ = write!(condition, " AND (SELECT count(*) FROM ({locked}) AS locked) >= 0");
+            (String::new(), self.named_rows()?)
+        } else {
+            let locked = self.locked("NO KEY UPDATE")?;
+            (format!("WITH {locked} "), "fastbulk_rows".to_owned())
         };
-        let sql = format!("WITH {locked} UPDATE {table} SET {sets} FROM {rows} WHERE {condition}");
+        let sql = format!("{locked}UPDATE {table} SET {sets} FROM {rows} WHERE {condition}");
         Ok((sql, self.arrays))
     }
 
@@ -403,21 +418,79 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An upsert of rows whose values stand in the text; None if one statement can't say what each
-    /// of them becomes.
+    /// An update or upsert of rows that are alike, without a look at the catalog; None if one
+    /// statement can't say what each of them becomes.
     ///
-    /// Gives what the plan returns and whether the row is new, row by row; or a letter for each.
-    /// Where a row is lost on the way it fails, because there is no setting `lost`: the savepoint
-    /// around it is gone when its answer comes. With a key that stands twice it fails, too.
-    pub fn few(mut self, conflict: &Conflict, lost: &str) -> Result<Option<String>> {
-        if !self.is_one_statement() || self.is_left_alone() {
+    /// An upsert gives what the plan returns and whether the row is new, row by row; or a letter for
+    /// each. Where a row is lost on the way the statement fails, because there is no setting `lost`:
+    /// the savepoint around it is gone when its answer comes. An upsert fails with a key that stands
+    /// twice, too.
+    pub fn few(mut self, lost: &str) -> Result<Option<Statement>> {
+        self.numbers = false;
+        let Some(write) = (match &self.plan.conflict {
+            Some(conflict) if self.changes_all(conflict) => self.insert_all(conflict)?,
+            None if self.is_known() && self.is_one_statement() => Some(self.lock_and_update()?),
+            _ => None,
+        }) else {
+            return Ok(None);
+        };
+        let (rows, statement, is_new) = write;
+        let plan = self.plan;
+        // The text does not change with the number of rows: it may be prepared.
+        let all = match self.arrays.first() {
+            Some(_) => "array_length($1, 1)".to_owned(),
+            None => self.rows.len().to_string(),
+        };
+        let lost = format!("CASE WHEN count(*) < {all} THEN current_setting('{lost}') END");
+        let written = format!("WITH {rows}written");
+        let sql = if plan.returning.is_empty() {
+            format!(
+                "{written} (is_new) AS ({statement} RETURNING {is_new}) \
+                 SELECT string_agg(CASE WHEN is_new THEN 'i' ELSE 'u' END, ''), {lost} FROM written"
+            )
+        } else {
+            let names: Vec<_> = (0..plan.returning.len()).map(|i| format!("c{i}")).collect();
+            format!(
+                "{written} (is_new, {names}) AS ({statement} RETURNING {is_new}, {returning}) \
+                 SELECT written.*, lost FROM (SELECT {lost} FROM written) AS counted (lost) \
+                 LEFT JOIN written ON true",
+                names = names.join(", "),
+                returning = plan.returning.join(", "),
+            )
+        };
+        Ok(Some((sql, self.arrays)))
+    }
+
+    /// `INSERT INTO t (a) ... ON CONFLICT ...`, with what stands before it and whether a row is new;
+    /// None if the rows give different columns.
+    fn insert_all(&mut self, conflict: &Conflict) -> Result<Option<Parts>> {
+        let Some((names, source)) =
+            (if self.is_known() { self.new_rows()? } else { self.literal_rows()? })
+        else {
+            return Ok(None);
+        };
+        let clause = self.on_conflict(conflict, Meeting::Update)?;
+        let table = &self.plan.sql_table;
+        let insert = format!("INSERT INTO {table} ({}) {source}{clause}", names.join(", "));
+        Ok(Some((String::new(), insert, format!("{table}.xmax = 0"))))
+    }
+
+    /// The columns of new rows and a query of these; None if the database is to make all values.
+    fn new_rows(&mut self) -> Result<Option<NewRows>> {
+        let (names, values): (Vec<_>, Vec<_>) = self.new_row()?.into_iter().unzip();
+        if self.values.is_empty() {
             return Ok(None);
         }
-        let (plan, slice) = (self.plan, self.slice);
-        let mut columns = Vec::new();
-        let mut values = Vec::new();
+        let rows = self.named_rows()?;
+        Ok(Some((names, format!("SELECT {} FROM {rows}", values.join(", ")))))
+    }
+
+    /// The same with the values in the text: each takes the type of its column.
+    fn literal_rows(&self) -> Result<Option<NewRows>> {
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
         for row in self.rows {
-            let row = Self::new(plan, slice, &[], std::slice::from_ref(row)).new_row()?;
+            let row = std::slice::from_ref(row);
+            let row = Self::new(self.plan, self.slice, &[], row).new_row()?;
             let (names, literals): (Vec<_>, Vec<_>) = row.into_iter().unzip();
             if names.is_empty() || (!columns.is_empty() && columns != names) {
                 return Ok(None);
@@ -425,29 +498,34 @@ impl<'a> Writer<'a> {
             columns = names;
             values.push(format!("({})", literals.join(", ")));
         }
-        let clause = self.on_conflict(conflict, Meeting::Update)?;
-        let table = &plan.sql_table;
-        let insert = format!(
-            "INSERT INTO {table} ({}) VALUES {}{clause} RETURNING {table}.xmax = 0 AS is_new",
-            columns.join(", "),
-            values.join(", ")
-        );
-        let all = self.rows.len();
-        let lost = format!("CASE WHEN count(*) < {all} THEN current_setting('{lost}') END");
-        if plan.returning.is_empty() {
-            return Ok(Some(format!(
-                "WITH written AS ({insert}) \
-                 SELECT string_agg(CASE WHEN is_new THEN 'i' ELSE 'u' END, ''), {lost} FROM written"
-            )));
-        }
-        let names: Vec<_> = (0..plan.returning.len()).map(|i| format!("c{i}")).collect();
-        Ok(Some(format!(
-            "WITH written (is_new, {names}) AS ({insert}, {returning}) \
-             SELECT written.*, lost FROM (SELECT {lost} FROM written) AS counted (lost) \
-             LEFT JOIN written ON true",
-            names = names.join(", "),
-            returning = plan.returning.join(", "),
-        )))
+        Ok(Some((columns, format!("VALUES {}", values.join(", ")))))
+    }
+
+    /// `UPDATE t SET a = ...` of rows that were locked in the order of their keys.
+    fn lock_and_update(&mut self) -> Result<Parts> {
+        let sets = self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}"));
+        let sets = sets.collect::<Vec<_>>().join(", ");
+        let condition = self.expected_row()?;
+        let rows = self.locked("NO KEY UPDATE")?;
+        let table = &self.plan.sql_table;
+        let update = format!("UPDATE {table} SET {sets} FROM fastbulk_rows WHERE {condition}");
+        Ok((format!("{rows}, "), update, "false".to_owned()))
+    }
+
+    /// Whether the rows' values have their types, and their keys their order, without the catalog: they
+    /// need not stand in the text.
+    pub fn is_known(&self) -> bool {
+        let is_update = self.plan.verb == Verb::Update;
+        self.plan.columns.iter().map(Py::get).enumerate().all(|(position, column)| {
+            let series = &self.slice.columns[position];
+            let has_type = element_type(series) != "text" || is_cast_to_type(column);
+            let is_compared = column.role == Role::Key && is_update;
+            match self.share(position) {
+                Share::None => !is_compared,
+                Share::Some => false,
+                Share::All => has_type && !(is_compared && element_type(series) == "text"),
+            }
+        })
     }
 
     /// Whether the row asks for a change of the row that is there.
@@ -460,7 +538,7 @@ impl<'a> Writer<'a> {
             || self
                 .settable()
                 .into_iter()
-                .any(|column| self.marks || self.slice.columns[column].is_given(row))
+                .any(|column| self.form == Form::Marks || self.slice.columns[column].is_given(row))
             || always()
     }
 
@@ -813,7 +891,7 @@ impl<'a> Writer<'a> {
         if let Absent::Sql(text) = &self.plan.column(column).absent {
             return Ok(Some(text.clone()));
         }
-        if self.marks {
+        if self.form == Form::Marks {
             return self.literal(column, 0).map(Some);
         }
         let series = &self.slice.columns[column];
@@ -827,7 +905,7 @@ impl<'a> Writer<'a> {
     // Values
 
     fn share(&self, column: usize) -> Share {
-        if self.marks {
+        if self.form == Form::Marks {
             let is_main = !matches!(self.plan.column(column).role, Role::Default | Role::Update);
             let stands_alone = self.plan.column(column).instead_of.is_none();
             return if is_main || stands_alone { Share::All } else { Share::None };
@@ -847,7 +925,7 @@ impl<'a> Writer<'a> {
 
     /// What the rows give for the column.
     fn value(&mut self, column: usize) -> Result<String> {
-        if self.targets.is_empty() {
+        if matches!(self.form, Form::Row | Form::Marks) {
             return self.literal(column, self.rows[0]);
         }
         self.values.insert(column);
@@ -873,7 +951,7 @@ impl<'a> Writer<'a> {
     }
 
     fn literal(&self, column: usize, row: usize) -> Result<String> {
-        if self.marks {
+        if self.form == Form::Marks {
             return Ok(self.plan.column(column).value_sql("%s"));
         }
         let mut literal = String::new();
@@ -940,9 +1018,8 @@ impl<'a> Writer<'a> {
         let array = self.array(*column, &rows)?;
         let collate = if target.is_bytewise { " COLLATE \"C\"" } else { "" };
         Ok(Some(format!(
-            "fastbulk_locked AS MATERIALIZED (SELECT FROM {table} AS there \
-             WHERE there.{key} = ANY ({array}::{own_type}[]) \
-             ORDER BY there.{key}{collate} FOR NO KEY UPDATE)",
+            "SELECT FROM {table} AS there WHERE there.{key} = ANY ({array}::{own_type}[]) \
+             ORDER BY there.{key}{collate} FOR NO KEY UPDATE",
             table = self.plan.sql_table,
             key = key.sql_name,
             own_type = target.own_type,
@@ -959,7 +1036,8 @@ impl<'a> Writer<'a> {
         names.join(", ")
     }
 
-    /// The rows. The first part of the union has none: it gives the key its column's collation.
+    /// The rows. The first part of the union has none: it gives the key its column's collation,
+    /// unless the order of the rows is known here.
     fn select(&mut self) -> Result<String> {
         let (mut like, mut expressions) = (Vec::new(), Vec::new());
         let (mut arrays, mut names) = (Vec::new(), Vec::new());
@@ -993,14 +1071,17 @@ impl<'a> Writer<'a> {
             let numbers: Vec<_> = rows.iter().map(usize::to_string).collect();
             arrays.push(format!("'{{{}}}'::int4[]", numbers.join(",")));
         }
-        Ok(format!(
-            "SELECT {} FROM {} WHERE false UNION ALL SELECT {} FROM unnest({}) AS given ({})",
-            like.join(", "),
-            self.plan.sql_table,
+        let rows = format!(
+            "SELECT {} FROM unnest({}) AS given ({})",
             expressions.join(", "),
             arrays.join(", "),
             names.join(", "),
-        ))
+        );
+        if !self.numbers {
+            return Ok(rows);
+        }
+        let (like, table) = (like.join(", "), &self.plan.sql_table);
+        Ok(format!("SELECT {like} FROM {table} WHERE false UNION ALL {rows}"))
     }
 
     /// The rows in the order in which they are sent: generated values are made in that of the
@@ -1017,7 +1098,7 @@ impl<'a> Writer<'a> {
     fn array(&mut self, column: usize, rows: &[usize]) -> Result<String> {
         let series = &self.slice.columns[column];
         let type_ = element_type(series);
-        if self.binary
+        if self.form == Form::Parameters
             && let Some(array) = binary_array(series, type_, rows)
         {
             self.arrays.push(array);
@@ -1068,6 +1149,11 @@ fn is_cast(column: &Column) -> bool {
         [before, after] => before.is_empty() && (after.is_empty() || after.starts_with("::")),
         _ => false,
     }
+}
+
+/// Whether that is a cast, and not the bare parameter.
+fn is_cast_to_type(column: &Column) -> bool {
+    is_cast(column) && column.placeholder.get(1).is_some_and(|after| !after.is_empty())
 }
 
 fn cell(column: usize) -> String {

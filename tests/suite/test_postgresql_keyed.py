@@ -464,7 +464,8 @@ VALUES: dict[Any, Callable[[int], Any]] = {
 }
 
 
-def test_values_of_many_rows(session: Session) -> None:
+@pytest.mark.parametrize("count", COUNTS)
+def test_values_of_each_type(session: Session, count: int) -> None:
     """And NULLs among them."""
     types: dict[str, Any] = {f"c{n}": Column(type_) for n, type_ in enumerate(VALUES)}
     Thing = model(**types)
@@ -472,30 +473,62 @@ def test_values_of_many_rows(session: Session) -> None:
     rows = [
         {"id": i}
         | {name: value(i) if (i + n) % 5 else None for n, (name, value) in enumerate(makers)}
-        for i in shuffled(130)
+        for i in shuffled(count)
     ]
     columns = [Thing.id, *(getattr(Thing, name) for name, _ in makers)]
     query = select(*columns).order_by(Thing.id)
     create(session, Thing, rows)
     expected = session.execute(query).all()
-    for half in (0, 65):
+    for half in (0, count // 2):
         session.execute(delete(Thing).where(Thing.id > half))
         fastbulk.upsert(session, Thing, rows)
         assert session.execute(query).all() == expected
     session.execute(update(Thing).values(dict.fromkeys(name for name, _ in makers)))
     fastbulk.update(session, Thing, rows)
     assert session.execute(query).all() == expected
-    assert fastbulk.delete(session, Thing, [row["id"] for row in rows]).rowcount == 130
+    assert fastbulk.delete(session, Thing, [row["id"] for row in rows]).rowcount == count
 
 
-def test_one_message_for_one_row(session: Session) -> None:
+@pytest.mark.parametrize("count", [1, 4])
+def test_one_message_for_few_rows(session: Session, count: int) -> None:
     Thing = thing()
-    create(session, Thing, [{"id": i, "email": f"e{i}"} for i in range(1, 4)])
+    create(session, Thing, [{"id": i, "email": f"e{i}"} for i in range(1, 13)])
     seen = statements(session)
-    fastbulk.update(session, Thing, [{"id": 1, "name": "x"}])
-    fastbulk.delete(session, Thing, [2])
-    fastbulk.upsert(session, Thing, [{"id": 3, "name": "x"}])
-    assert len(seen) == 3, seen
+    for size in range(7):  # the driver prepares what comes often
+        fastbulk.update(session, Thing, [{"id": i, "size": size} for i in shuffled(count)])
+        fastbulk.upsert(session, Thing, [{"id": i, "name": f"x{size}"} for i in shuffled(count)])
+    result = fastbulk.delete(session, Thing, shuffled(count)[:-1])
+    assert len(seen) == (15 if count > 1 else 14), seen
+    assert result.rowcount == count - 1
+    last = {"id": shuffled(count)[-1], "name": "x6", "size": 6}
+    query = select(Thing.name, Thing.size).where(Thing.id <= count)
+    assert session.execute(query).all() == [(last["name"], last["size"])]
+
+
+def test_few_rows_that_are_not_there(session: Session) -> None:
+    Thing = thing()
+    create(session, Thing, [{"id": i, "size": 0} for i in range(1, 5)])
+    with pytest.raises(StaleDataError) as caught:
+        fastbulk.update(session, Thing, [{"id": i, "size": 1} for i in (4, 9, 2, 7)])
+    assert vars(caught.value)["rows"] == [1, 3]
+    assert stored(session, Thing.size) == [0] * 4
+
+
+def test_few_rows_of_a_column_that_has_another_type(session: Session) -> None:
+    Thing = thing()
+    create(session, Thing, [])
+    execute(session, "ALTER TABLE thing ALTER email TYPE uuid USING NULL")
+    execute(session, "ALTER TABLE thing ALTER name TYPE uuid USING NULL")
+    emails = [str(uuid.UUID(int=i)) for i in range(4)]
+    for size in (1, 2):
+        rows = [{"email": email, "size": size} for email in emails]
+        result = fastbulk.upsert(session, Thing, rows, key="email")
+        assert set(result.actions) == {"inserted" if size == 1 else "updated"}
+    assert stored(session, Thing.size)[:4] == [2] * 4
+    rows = [{"id": i, "name": "x"} for i in session.scalars(select(Thing.id))]
+    error = error_of(lambda: fastbulk.update(session, Thing, rows))
+    assert isinstance(error, (exc.ProgrammingError, exc.DataError))
+    assert place(error)[0] == 0
 
 
 @pytest.mark.parametrize("count", COUNTS)

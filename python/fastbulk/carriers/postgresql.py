@@ -41,7 +41,7 @@ COPY_BYTES = 16 << 20
 Texts: TypeAlias = tuple[str, ...]
 
 
-ExecuteArrays: TypeAlias = "Callable[[Any, str, Sequence[bytes], Texts], Answer]"
+ExecuteArrays: TypeAlias = "Callable[[Any, str, Sequence[bytes], Texts, str], Answer]"
 
 
 class Driver(Protocol):
@@ -70,8 +70,9 @@ class Driver(Protocol):
 
     @property
     def execute_arrays(self) -> ExecuteArrays | None:
-        """Executes statements, of which the last has arrays in the server's binary format for
-        parameters, ``$1`` and so on; None where the driver can't.
+        """Executes a statement that has arrays in the server's binary format for parameters, ``$1``
+        and so on, and others before it; None where the driver can't. With one after it all are as
+        few messages as the driver can, and the statement is prepared if it comes often.
         """
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:

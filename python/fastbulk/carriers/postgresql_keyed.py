@@ -63,6 +63,10 @@ _TOGETHER = 500
 #: The statements of few rows.
 _FEW = {"update": "UPDATE", "upsert": "INSERT..VALUES ON CONFLICT", "delete": "DELETE"}
 
+#: What a statement of few rows is refused for that takes less for granted in another form: a system
+#: column that is not there, types that only the catalog tells, rights.
+_OTHER_FORM = {"0A000", "42804", "42883", "42501"}
+
 _COUNTED = "SELECT 0::int8, ''::text"
 
 
@@ -192,8 +196,10 @@ class _Work:
         self.sending: _Sending | None = None
         #: Of the columns that were returned.
         self.type_codes: tuple[Any, ...] = ()
-        #: Writes statements of which each has one row, and asks nothing of the catalog.
-        self.row_writer = _native.PostgresKeyed(self.native, [])
+        #: Writes statements of few rows, and asks nothing of the catalog.
+        self.row_writer = _native.PostgresKeyed(
+            self.native, [], binary=driver.execute_arrays is not None
+        )
 
     def whole(self, rows: list[int]) -> Done:
         """Sends these rows of the slice: all or nothing."""
@@ -300,37 +306,56 @@ class _Work:
 
         def run(start: int, stop: int) -> Answer:
             sql, arrays = beside(self.connection, write, rows[start:stop])
-            begin, execute_arrays = self.begin(), self.driver.execute_arrays
-
-            def work(cursor: Any) -> Answer:
-                if arrays and execute_arrays is not None:
-                    return execute_arrays(cursor, sql, arrays, begin)
-                return self.driver.execute(cursor, sql, begin, columns=columns)
-
-            return statement.run(self.connection, shown, work)
+            return self.execute(shown, sql, arrays, columns)
 
         self.sending = _Sending(rows, run, self.frame)
         return run(0, len(rows))
 
-    def send_few(
-        self, sql: str, rows: list[int], write: Callable[[list[int]], str], columns: str
-    ) -> Answer:
-        """Sends a statement of a few rows, which undoes itself, or does all."""
-        shown = f"INSERT INTO {self.native.sql_table} /* VALUES, {len(rows)} rows */"
-        self.notes["statement"] = _FEW[self.native.verb]
+    def send_few(self, rows: list[int], what: str, columns: str) -> Answer | None:
+        """Sends one statement of a few rows in order, and ends the work; None if there is none that
+        says what each of them becomes, or it is refused, and nothing is done.
+        """
+        write = partial(self.row_writer.few, self.part, lost=_ROWS_LOST)
+        first = write(rows)
+        if first is None:
+            return None
+        sent, takes_arrays = first
+        form = "FROM unnest" if takes_arrays else "VALUES"
+        shown = f"{what} {self.native.sql_table} /* {form}, {len(rows)} rows */"
+        verb = self.native.verb
+        self.notes["statement"] = (KEYED["postgresql"] if takes_arrays else _FEW)[verb]
 
         def run(start: int, stop: int, end: str = "") -> Answer:
-            text = sql if stop - start == len(rows) else write(rows[start:stop])
-            return statement.run(
-                self.connection,
-                shown,
-                lambda cursor: self.driver.execute(cursor, text, self.begin(), end, columns),
-            )
+            if stop - start == len(rows):
+                return self.execute(shown, *sent, columns, end)
+            some = write(rows[start:stop])
+            assert some is not None
+            return self.execute(shown, *some[0], columns)
 
         self.sending = _Sending(rows, run, self.frame)
-        answer = run(0, len(rows), self.frame.end)
+        try:
+            answer = run(0, len(rows), self.frame.end)
+        except exc.DBAPIError as error:
+            is_lost = _ROWS_LOST in str(error.orig) or _sqlstate(error) == _TWICE
+            if not is_lost and _sqlstate(error) not in _OTHER_FORM:
+                raise
+            self.again()
+            return None
         self.begun = False
         return answer
+
+    def execute(
+        self, shown: str, sql: str, arrays: Sequence[bytes], columns: str, end: str = ""
+    ) -> Answer:
+        """Executes a statement that may have arrays for parameters."""
+        begin, execute_arrays = self.begin(), self.driver.execute_arrays
+
+        def work(cursor: Any) -> Answer:
+            if arrays and execute_arrays is not None:
+                return execute_arrays(cursor, sql, arrays, begin, end)
+            return self.driver.execute(cursor, sql, begin, end, columns)
+
+        return statement.run(self.connection, shown, work)
 
     def send_each(self, rows: list[int], what: str, columns: str = "") -> list[Answer]:
         """Sends a statement per row, in the order of ``rows``."""
@@ -360,10 +385,11 @@ class _Work:
             )
 
         self.sending = _Sending(rows, run, frame)
-        if self.begun or len(rows) > 1:
+        if self.begun or (len(rows) > 1 and self.native.verb != "delete"):
             return run(0, len(rows))
-        # What one row does is done or refused: it is never undone.
-        answers = run(0, 1, frame.end)
+        # What one row does is done or refused, and what is not there is no error of a delete: it is
+        # never undone.
+        answers = run(0, len(rows), frame.end)
         self.begun = False
         return answers
 
@@ -454,9 +480,8 @@ class _Update(_Work):
             return done
         found = self.in_any_order(asking)
         done.rowcount = len(found)
-        unfound = [row for row in asking if row not in found]
-        if unfound:
-            self.leave_out(done, unfound)
+        if len(found) < len(asking):
+            self.leave_out(done, [row for row in asking if row not in found])
         if self.native.returning and not done.missing:
             if done.idle:
                 found |= self.returned_by(self.read_back(done.idle))
@@ -471,7 +496,7 @@ class _Update(_Work):
         """
         order = self.row_writer.in_order(self.part, rows) if len(rows) <= SMALL else None
         try:
-            return self.together(rows) if order is None else self.each(order, "UPDATE")
+            return self.together(rows) if order is None else self.few(order)
         except exc.IntegrityError as error:
             if order == rows or _sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}:
                 raise
@@ -480,6 +505,13 @@ class _Update(_Work):
         if self.native.returning:
             found = self.returned_by(self.read_back(sorted(found)))
         return found
+
+    def few(self, rows: list[int]) -> dict[int, Any]:
+        """Updates a few rows in order by one statement, or else row by row."""
+        alike = len(rows) > 1 and not (self.native.returning or self.native.has_condition)
+        if alike and self.send_few(rows, "UPDATE", "SELECT ''::text, ''::text"):
+            return dict.fromkeys(rows)
+        return self.each(rows, "UPDATE")
 
     def together(self, rows: list[int]) -> dict[int, Any]:
         """Updates all rows by one statement, as far as their keys differ."""
@@ -589,25 +621,13 @@ class _Upsert(_Work):
         """Upserts a few rows by one statement, or else row by row; None if the rows have to go
         another way, and nothing is done.
         """
-        sql = None if len(rows) < 2 else self.row_writer.few(self.part, rows, _ROWS_LOST)
-        if sql is None:
-            return self.row_by_row(rows)
-
-        def write(some: list[int]) -> str:
-            return self.row_writer.few(self.part, some, _ROWS_LOST) or ""
-
         returning = self.native.returning
         columns = "SELECT ''::text, ''::text"
         if returning:
             columns = f"SELECT false, {returning}, ''::text FROM {self.native.sql_table}"
-        try:
-            answer = self.send_few(sql, rows, write, columns)
-        except exc.DBAPIError as error:
-            is_lost = _ROWS_LOST in str(error.orig) or _sqlstate(error) == _TWICE
-            if not is_lost and not isinstance(error, exc.NotSupportedError):
-                raise
-            self.again()
-            return None
+        answer = self.send_few(rows, "INSERT INTO", columns) if len(rows) > 1 else None
+        if answer is None:
+            return self.row_by_row(rows)
         done = Done(actions=[_ACTIONS["d"]] * len(self.part))
         news = answer.rows[0][0] if not returning else [row[0] for row in answer.rows]
         for row, new in zip(rows, news, strict=True):

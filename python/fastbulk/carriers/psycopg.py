@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from types import SimpleNamespace
@@ -114,15 +115,26 @@ def has_raw_cursors() -> bool:
 
 
 def _execute_arrays(
-    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts
+    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts, end: str
 ) -> Answer:
     from psycopg import RawCursor
 
     with raw(RawCursor, cursor) as own:
-        for text in begin:
-            own.execute(text, prepare=False)
-        own.execute(sql, list(map(Array, arrays)), prepare=False)
+        with together(cursor.connection) if end else nullcontext():
+            for text in begin:
+                cursor.execute(text, prepare=False)
+            # None leaves it to the connection, whose owner may have reasons against it.
+            own.execute(sql, list(map(Array, arrays)), prepare=None if end else False)
+            if end:
+                cursor.execute(end, prepare=False)
         return answer(own)
+
+
+def together(connection: Any) -> Any:
+    """Has statements sent as one message, where this libpq can."""
+    from psycopg import Pipeline
+
+    return connection.pipeline() if Pipeline.is_supported() else nullcontext()
 
 
 def answer(cursor: Any) -> Answer:

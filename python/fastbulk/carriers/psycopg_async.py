@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -69,20 +69,23 @@ async def _execute(cursor: Any, text: str) -> list[Answer]:
 
 
 def _execute_arrays(
-    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts
+    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts, end: str
 ) -> Answer:
-    return await_only(_send_arrays(cursor._cursor, sql, arrays, begin))
+    return await_only(_send_arrays(cursor._cursor, sql, arrays, begin, end))
 
 
 async def _send_arrays(
-    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts
+    cursor: Any, sql: str, arrays: Sequence[bytes], begin: postgresql.Texts, end: str
 ) -> Answer:
     from psycopg import AsyncRawCursor
 
     async with psycopg.raw(AsyncRawCursor, cursor) as own:
-        for text in begin:
-            await own.execute(text, prepare=False)
-        await own.execute(sql, list(map(psycopg.Array, arrays)), prepare=False)
+        async with psycopg.together(cursor.connection) if end else nullcontext():
+            for text in begin:
+                await cursor.execute(text, prepare=False)
+            await own.execute(sql, list(map(psycopg.Array, arrays)), prepare=None if end else False)
+            if end:
+                await cursor.execute(end, prepare=False)
         return psycopg.answer(own)
 
 
