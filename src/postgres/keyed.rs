@@ -204,6 +204,12 @@ impl PostgresKeyed {
         Ok(few.map(|statement| (sent(py, statement), takes_arrays)))
     }
 
+    /// What locks the rows that are there before those are upserted one after the other; None if
+    /// nothing needs to.
+    fn lock_few(&self, py: Python<'_>, slice: &Slice, rows: Vec<usize>) -> Result<Option<String>> {
+        self.write(py, slice, &rows, |writer| writer.lock_few())
+    }
+
     /// The statement for one row, with its values in the text.
     fn row(&self, py: Python<'_>, slice: &Slice, row: usize) -> Result<String> {
         self.write(py, slice, &[row], Writer::row)

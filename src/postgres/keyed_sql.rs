@@ -303,13 +303,14 @@ impl<'a> Writer<'a> {
             Meeting::Leave | Meeting::Lock => "true".to_owned(),
         };
         let last = if conflict.duplicates == Duplicates::Last { " DESC" } else { "" };
+        let locked = if meeting == Meeting::Leave { None } else { self.locked_first()? };
         let rows = self.named_rows()?;
         let columns = self.row_columns();
         let sql = format!(
             "WITH fastbulk_rows ({columns}, place) AS MATERIALIZED (SELECT fastbulk_rows.*, \
              row_number() OVER (PARTITION BY {keys} ORDER BY {NUMBER}{last}) FROM {rows}), \
              written ({key_names}, is_new) AS (INSERT INTO {table} ({names}) SELECT {values} \
-             FROM fastbulk_rows WHERE place = 1 ORDER BY {keys}{clause} \
+             FROM fastbulk_rows WHERE place = 1{locked} ORDER BY {keys}{clause} \
              RETURNING {returned}, {is_new}) \
              SELECT string_agg(CASE WHEN place > 1 THEN 'd' WHEN is_new THEN 'i' \
              WHEN is_new IS NULL THEN 'n' ELSE 'u' END, '' ORDER BY {NUMBER}), \
@@ -321,6 +322,7 @@ impl<'a> Writer<'a> {
             values = values.join(", "),
             returned = returned.join(", "),
             same = same.join(" AND "),
+            locked = locked.map_or(String::new(), |locked| format!(" AND {locked}")),
         );
         Ok((sql, self.arrays))
     }
@@ -335,9 +337,11 @@ impl<'a> Writer<'a> {
         // Generated values are made in the order of the input.
         let is_made = !self.generated.is_empty();
         let order = if is_made { format!(" ORDER BY {}", self.keys()) } else { String::new() };
+        let locked = self.locked_first()?;
+        let locked = locked.map_or(String::new(), |locked| format!(" WHERE {locked}"));
         let rows = self.named_rows()?;
         let insert = format!(
-            "INSERT INTO {table} ({}) SELECT {} FROM {rows}{order}{clause} \
+            "INSERT INTO {table} ({}) SELECT {} FROM {rows}{locked}{order}{clause} \
              RETURNING {table}.xmax = 0",
             names.join(", "),
             values.join(", "),
@@ -1002,11 +1006,82 @@ impl<'a> Writer<'a> {
             .collect();
         Ok(format!(
             "fastbulk_rows AS MATERIALIZED (SELECT fastbulk_rows.* FROM {rows} \
-             JOIN {table} AS there ON {same} ORDER BY {keys} FOR {strength} OF there)",
+             JOIN {table} AS there ON {same} ORDER BY {order} FOR {strength} OF there)",
             rows = self.named_rows()?,
+            order = self.primary_key().unwrap_or(keys),
             table = self.plan.sql_table,
             same = same.join(" AND "),
         ))
+    }
+
+    /// A condition that locks the rows that are there before the first is inserted or updated, if
+    /// that would not be in the order of their primary keys.
+    fn locked_first(&mut self) -> Result<Option<String>> {
+        let Some(order) = self.primary_key() else { return Ok(None) };
+        let rows = self.sent();
+        let (mut names, mut values, mut arrays) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut given, keys): (Vec<_>, Vec<_>) = (Vec::new(), self.plan.key().collect());
+        for (column, key) in keys {
+            names.push(format!("there.{}", key.sql_name));
+            values.push(self.typed(column, &self.slice.columns[column]));
+            arrays.push(self.array(column, &rows)?);
+            given.push(format!("c{column}"));
+        }
+        Ok(Some(format!(
+            "(SELECT count(*) FROM (SELECT FROM {table} AS there WHERE ({names}) IN \
+             (SELECT {values} FROM unnest({arrays}) AS given ({given})) \
+             ORDER BY {order} FOR NO KEY UPDATE) AS locked) >= 0",
+            table = self.plan.sql_table,
+            names = names.join(", "),
+            values = values.join(", "),
+            arrays = arrays.join(", "),
+            given = given.join(", "),
+        )))
+    }
+
+    /// Locks the rows of few keys that are there in the order of their primary keys; None if the
+    /// rows are written in that order anyway.
+    pub fn lock_few(&self) -> Result<Option<String>> {
+        let Some(order) = self.primary_key().filter(|_| !self.is_left_alone()) else {
+            return Ok(None);
+        };
+        let names: Vec<_> =
+            self.plan.key().map(|(_, key)| format!("there.{}", key.sql_name)).collect();
+        let mut keys = Vec::new();
+        for &row in self.rows {
+            let values: Result<Vec<_>> =
+                self.plan.key().map(|(column, _)| self.literal(column, row)).collect();
+            keys.push(format!("({})", values?.join(", ")));
+        }
+        Ok(Some(format!(
+            "SELECT FROM {table} AS there WHERE ({names}) IN ({keys}) \
+             ORDER BY {order} FOR NO KEY UPDATE",
+            table = self.plan.sql_table,
+            names = names.join(", "),
+            keys = keys.join(", "),
+        )))
+    }
+
+    /// The primary key of the rows that are there, where another key finds them.
+    fn primary_key(&self) -> Option<String> {
+        let names = &self.plan.conflict.as_ref()?.primary_key;
+        let is_key = |name: &String| self.plan.key().any(|(_, key)| key.sql_name == *name);
+        if names.is_empty() || (names.iter().all(is_key) && names.len() == self.plan.key().count())
+        {
+            return None;
+        }
+        let order = |name: &String| {
+            let column = self.main_columns().find(|(_, column)| column.sql_name == *name);
+            let collate = column.map_or("", |(position, column)| {
+                match self.targets.get(position).and_then(Option::as_ref) {
+                    Some(target) if target.is_bytewise => " COLLATE \"C\"",
+                    None if column.kind == Kind::Text => "::text COLLATE \"C\"",
+                    _ => "",
+                }
+            });
+            format!("there.{name}{collate}")
+        };
+        Some(names.iter().map(order).collect::<Vec<_>>().join(", "))
     }
 
     /// Locks the rows in the order of their keys without a look at what they get, where the key is

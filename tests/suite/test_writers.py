@@ -145,6 +145,16 @@ def test_by_another_key_nobody_does_where_only_rows_are_locked(
     assert total(crowded, Thing) == added
 
 
+@pytest.mark.only("psycopg")
+def test_updates_and_upserts_by_another_key_lock_in_one_order(
+    crowded: Engine, seconds: float
+) -> None:
+    Thing = filled(crowded)
+    added, refused = at_work(crowded, [updates(Thing), upserts(Thing, "email")], seconds)
+    assert not refused
+    assert total(crowded, Thing) == added
+
+
 @pytest.mark.only("mariadb-mysqldb", "mysql-mysqldb")
 def test_elsewhere_an_error_says_that_the_transaction_is_gone(
     crowded: Engine, seconds: float

@@ -193,6 +193,8 @@ class _Work:
         frame = frame_of_call(connection, driver)
         self.frame = Frame.savepoint("fastbulk_keyed") if frame.begin != "BEGIN" else frame
         self.begun = False
+        #: What locks the rows of the next statement before it is sent.
+        self.locks: Texts = ()
         self.sending: _Sending | None = None
         #: Of the columns that were returned.
         self.type_codes: tuple[Any, ...] = ()
@@ -253,10 +255,10 @@ class _Work:
 
     def begin(self) -> Texts:
         """What stands before the next statement."""
-        if self.begun:
-            return ()
+        begin = () if self.begun else (self.frame.begin,)
         self.begun = True
-        return (self.frame.begin,)
+        locks, self.locks = self.locks, ()
+        return (*begin, *locks)
 
     def again(self) -> None:
         """Undoes what was sent, to begin anew."""
@@ -625,6 +627,7 @@ class _Upsert(_Work):
         columns = "SELECT ''::text, ''::text"
         if returning:
             columns = f"SELECT false, {returning}, ''::text FROM {self.native.sql_table}"
+        self.lock(rows)
         answer = self.send_few(rows, "INSERT INTO", columns) if len(rows) > 1 else None
         if answer is None:
             return self.row_by_row(rows)
@@ -639,10 +642,16 @@ class _Upsert(_Work):
             done.sent = Sent(len(rows), returned, answer.type_codes[1:-1])
         return done
 
+    def lock(self, rows: list[int]) -> None:
+        """Has the rows that are there locked first, in the order in which an update locks them."""
+        lock = self.row_writer.lock_few(self.part, rows) if len(rows) > 1 else None
+        self.locks = () if lock is None else (lock,)
+
     def row_by_row(self, rows: list[int]) -> Done | None:
         """Upserts row by row; None if the rows have to go together, and nothing is done."""
         returning = self.native.returning
         columns = "SELECT ''::text, false" + (returning and f", {returning}")
+        self.lock(rows)
         try:
             answers = self.send_each(rows, "INSERT INTO", f"{columns} FROM {self.native.sql_table}")
         except exc.NotSupportedError:
