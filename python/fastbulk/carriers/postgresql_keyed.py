@@ -46,6 +46,9 @@ _ACTIONS = {"i": "inserted", "u": "updated", "n": "unchanged", "d": "duplicate"}
 _NO_UNIQUE_KEY = "42P10"
 #: An upsert's row that the same statement has made or changed.
 _TWICE = "21000"
+_DEADLOCK = "40P01"
+#: How often a call that met a deadlock is done again.
+_TRIES = 3
 #: No setting has this name: to ask for it is the error of a statement that lost rows.
 _ROWS_LOST = "fastbulk.rows_lost"
 #: Unique and exclusion constraints, which one order of the rows meets and another does not.
@@ -207,9 +210,23 @@ class _Work:
         """Sends these rows of the slice: all or nothing."""
         with self.undone_on_error():
             with self.explained():
-                done = self.run(rows)
+                done = self.tried(rows)
             self.end(undo=self.native.verb == "update" and bool(done.missing))
         return done
+
+    def tried(self, rows: list[int]) -> Done:
+        """Sends them, and again after a deadlock: to be undone gives the locks of the call back.
+
+        Locks are taken in one order, but for rows that another's INSERT has made meanwhile.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self.run(rows)
+            except exc.DBAPIError as error:
+                if _sqlstate(error) != _DEADLOCK:
+                    raise
+            self.again()
+        return self.run(rows)
 
     def run(self, rows: list[int]) -> Done:
         """Sends these rows of the slice."""
