@@ -125,7 +125,7 @@ SENT = {
         UNNEST,
     ],
     "mysql": [
-        {"update": "UPDATE", "upsert": CLAUSE, "delete": "DELETE"},
+        {"update": "UPDATE..JOIN VALUES", "upsert": CLAUSE, "delete": "DELETE"},
         {"update": "UPDATE..JOIN VALUES", "upsert": CLAUSE, "delete": "DELETE..JOIN VALUES"},
     ],
 }
