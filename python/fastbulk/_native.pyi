@@ -218,6 +218,9 @@ class Libpq:
     @staticmethod
     def of(path: str) -> Libpq | None: ...
     def outcome(self, result: int, rows: int, types: Sequence[int]) -> Outcome | None: ...
+    def texts(
+        self, result: int, rows: int, columns: int
+    ) -> list[tuple[str | None, ...]] | None: ...
 
 @final
 class PostgresConnection:

@@ -185,8 +185,9 @@ class Result(_Rows):
         """All returned rows as a ``pyarrow.Table``, whether they were fetched or not.
 
         Values of the database become those of Arrow's without a Python object where native code
-        has them: generated keys of large loads on PostgreSQL and MySQL, and on SQLite, over
-        psycopg 3 and over a native connection to PostgreSQL the values of SQLAlchemy's own types.
+        has them: generated keys of large loads on PostgreSQL and MySQL, and the values of
+        SQLAlchemy's own types on SQLite, and of inserts over psycopg 3, psycopg2 and a native
+        connection to PostgreSQL.
 
         Returns
         -------

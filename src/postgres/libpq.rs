@@ -6,6 +6,7 @@ use std::slice;
 
 use libloading::Library;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use tokio_postgres::types::Type;
 
 use super::decode;
@@ -66,6 +67,19 @@ impl Libpq {
                 .collect::<Option<_>>()?;
             Some(Outcome { rows, columns, ..Outcome::default() })
         })
+    }
+
+    /// The rows of a result as the texts of their values; None where one is not UTF-8.
+    fn texts<'py>(
+        &self,
+        py: Python<'py>,
+        result: usize,
+        rows: usize,
+        columns: usize,
+    ) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
+        let texts = |row| (0..columns).map(|column| self.text(result, row, column)).collect();
+        let rows: Option<Vec<Vec<_>>> = (0..rows).map(texts).collect();
+        rows.map(|rows| rows.into_iter().map(|row| PyTuple::new(py, row)).collect()).transpose()
     }
 }
 

@@ -161,7 +161,7 @@ PROCESSED = {"shouted", "text_uuid"}
 PROCESSED_ON = {"sqlite": {"document"}}
 
 
-@pytest.mark.only("sqlite", "engine", "psycopg")
+@pytest.mark.only("sqlite", "engine", "psycopg", "psycopg2")
 @pytest.mark.parametrize("name", ENDS)
 def test_the_ends_of_each_range(
     databases: Oracle, name: str, monkeypatch: pytest.MonkeyPatch
@@ -180,7 +180,7 @@ def test_the_ends_of_each_range(
     monkeypatch.setattr(Returned, "_add_rows", add_rows)
     table = result.arrow()
     road = result.road
-    native = road.backend == "sqlite" or road.driver in {"psycopg", "tokio-postgres"}
+    native = road.backend == "sqlite" or road.driver in {"psycopg", "psycopg2", "tokio-postgres"}
     assert bool(made) == (not native or name in PROCESSED | PROCESSED_ON.get(road.backend, set()))
     assert table.schema.types == [TYPES[name][2], pa.int64()]
     values = [row["value"] for row in table.to_pylist()]
@@ -213,7 +213,7 @@ def test_loaders_of_the_users_have_their_say(databases: Oracle) -> None:
         assert result.scalars().all()[:2] == [dt.date.max, NOON.date()]
 
 
-@pytest.mark.only("psycopg")
+@pytest.mark.only("psycopg", "psycopg2")
 def test_rows_outlive_their_connection(oracle: WithTables) -> None:
     Thing = model(at=Column(DateTime(timezone=True)), name=Column(String))
     rows = [{"at": NOON.replace(tzinfo=UTC), "name": "日本"}, {}] * 50

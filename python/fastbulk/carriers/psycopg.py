@@ -158,14 +158,14 @@ def _rows(cursor: Any, codes: Sequence[int]) -> Rows:
     if libpq is None or result.fformat(0) != Format.TEXT or not all(map(_is_psycopgs, loaders)):
         return Rows(count, _no_columns, load)
     types = [
-        _TEXT if loader.__name__ == "TextLoader" else code
+        TEXT if loader.__name__ == "TextLoader" else code
         for code, loader in zip(codes, loaders, strict=True)
     ]
 
     def decode() -> _native.Outcome | None:
         return libpq.outcome(result.pgresult_ptr, count, types)
 
-    return Rows(count, decode, load, may_fail=not _NEVER_FAIL.issuperset(types))
+    return Rows(count, decode, load, may_fail=not NEVER_FAIL.issuperset(types))
 
 
 def _no_columns() -> None:
@@ -184,10 +184,10 @@ def _libpq(module: str) -> _native.Libpq | None:
     return None if path is None else _native.Libpq.of(path)
 
 
-_TEXT = 25
+TEXT = 25
 #: The types whose values psycopg can always load: bool, bytea, int8, int2, int4, text, json,
 #: float4, float8, bpchar, varchar, numeric, uuid, jsonb.
-_NEVER_FAIL = frozenset({16, 17, 20, 21, 23, _TEXT, 114, 700, 701, 1042, 1043, 1700, 2950, 3802})
+NEVER_FAIL = frozenset({16, 17, 20, 21, 23, TEXT, 114, 700, 701, 1042, 1043, 1700, 2950, 3802})
 
 
 def type_codes(cursor: Any) -> tuple[int, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import io
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from .. import _native
 from . import plain, postgresql, postgresql_keyed
 from .postgresql_text import array, hstore, range_, record
-from .sent import Answer
+from .psycopg import NEVER_FAIL, TEXT
+from .sent import Answer, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,8 +34,7 @@ class _Driver:
         columns: str = "",
     ) -> Answer:
         # Of several statements in one message psycopg2 shows the last one's answer only.
-        cursor.execute("; ".join((*begin, sql)))
-        answer = Answer.of(cursor)
+        answer = _answer(cursor, "; ".join((*begin, sql)), columns)
         if end:
             cursor.execute(end)
         return answer
@@ -48,8 +49,7 @@ class _Driver:
     ) -> list[Answer]:
         answers = []
         for sql in statements:
-            cursor.execute("; ".join((*begin, sql)))
-            answers.append(Answer.of(cursor))
+            answers.append(_answer(cursor, "; ".join((*begin, sql)), columns))
             begin = ()
         if end:
             cursor.execute(end)
@@ -65,6 +65,83 @@ class _Driver:
 
         status = connection.info.transaction_status
         return not connection.autocommit or status == TRANSACTION_STATUS_INTRANS
+
+
+def _answer(cursor: Any, sql: str, columns: str) -> Answer:
+    """Executes a statement; what it returns stays on a cursor of its own."""
+    libpq = _libpq() if columns else None
+    if libpq is None:
+        cursor.execute(sql)
+        return Answer.of(cursor)
+    from psycopg2.extensions import cursor as cursor_class
+
+    own: Any = cursor_class(cursor.connection)
+    own.execute(sql)
+    if own.description is None:
+        return Answer.of(own)
+    codes = tuple(column.type_code for column in own.description)
+    return Answer(own.rowcount, _rows(own, codes, libpq), codes)
+
+
+def _rows(own: Any, codes: tuple[int, ...], libpq: _native.Libpq) -> Rows:
+    """The rows of a cursor's result, by psycopg2's own typecasters of today."""
+    count = own.rowcount
+    casters = [_caster(own, code) for code in codes]
+    types = [_native_type(*typed) for typed in zip(codes, casters, strict=True)]
+
+    def load() -> list[tuple[Any, ...]]:
+        if not own.closed:
+            fetched: list[tuple[Any, ...]] = own.fetchall()
+            return fetched
+        # Its connection was closed.
+        return [
+            tuple(
+                None if text is None else cast(text, own)
+                for cast, text in zip(casters, row, strict=True)
+            )
+            for row in libpq.texts(own.pgresult_ptr, count, len(codes)) or ()
+        ]
+
+    def decode() -> _native.Outcome | None:
+        return libpq.outcome(own.pgresult_ptr, count, [type_ for type_ in types if type_])
+
+    if None in types:
+        return Rows(count, lambda: None, load)
+    return Rows(count, decode, load, may_fail=not NEVER_FAIL.issuperset(types))
+
+
+def _caster(own: Any, code: int) -> Any:
+    """What makes an object of a text of that type, as psycopg2 looks for it."""
+    from psycopg2 import STRING
+    from psycopg2.extensions import string_types
+
+    for known in (own.string_types, own.connection.string_types, string_types):
+        if known and code in known:
+            return known[code]
+    return STRING
+
+
+def _native_type(code: int, caster: Any) -> int | None:
+    """The type by which native code reads the values; None where only the typecaster can."""
+    import psycopg2._psycopg as own
+
+    if caster in (own.STRING, own.UNICODE):
+        return TEXT
+    if any(caster is one for one in vars(own).values()) or caster.name == _MORE.get(code):
+        return code
+    return None
+
+
+#: Typecasters that psycopg2 and SQLAlchemy have by themselves, beside those of its C code.
+_MORE = {114: "JSON", 3802: "JSONB", 2950: "UUID"}
+
+
+@cache
+def _libpq() -> _native.Libpq | None:
+    """The library that psycopg2's compiled code talks to."""
+    from psycopg2 import _psycopg
+
+    return _native.Libpq.of(str(_psycopg.__file__))
 
 
 class _Pieces(io.RawIOBase):
