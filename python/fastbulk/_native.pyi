@@ -304,6 +304,7 @@ class MysqlKeyed:
         echo: int | None = None,
         counts: bool = False,
         guarded: bool = False,
+        keeps: bool = False,
     ) -> str | None: ...
 
 def mysql_example_sql(plan: Plan) -> str: ...

@@ -156,8 +156,10 @@ impl MysqlKeyed {
     /// With `echo`, a number below 2 to the 15th, `LAST_INSERT_ID()` tells which of the rows those
     /// were, of at most 48: above 48 bits it is that number, and there is a bit for each; or with
     /// `counts` their number, which after each row is another. With `guarded` a row that is there
-    /// with another key is an error: a number is out of range.
-    #[pyo3(signature = (slice, rows, *, alias, echo=None, counts=false, guarded=false))]
+    /// with another key is an error: a number is out of range. With `keeps` rows that are there
+    /// stay as they are.
+    #[pyo3(signature = (slice, rows, *, alias, echo=None, counts=false, guarded=false,
+                        keeps=false))]
     #[allow(clippy::too_many_arguments)]
     fn on_duplicate_key(
         &self,
@@ -168,10 +170,12 @@ impl MysqlKeyed {
         echo: Option<u64>,
         counts: bool,
         guarded: bool,
+        keeps: bool,
     ) -> Result<Option<String>> {
         let (plan, style) = (self.plan.get(), self.style());
         let rows = &rows;
-        let clause = OnDuplicateKey { plan, slice, rows, alias, echo, counts, guarded, style };
+        let clause =
+            OnDuplicateKey { plan, slice, rows, alias, echo, counts, guarded, keeps, style };
         clause.write().map_err(|refusal| refuse(py, plan, slice, refusal, 0))
     }
 }

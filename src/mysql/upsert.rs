@@ -111,6 +111,8 @@ pub struct OnDuplicateKey<'a> {
     pub counts: bool,
     /// A row that is there with another key is an error: it clashes with another unique key.
     pub guarded: bool,
+    /// A row that is there is locked, and stays as it is.
+    pub keeps: bool,
     pub style: Style<'a>,
 }
 
@@ -123,29 +125,8 @@ impl OnDuplicateKey<'_> {
     /// None where the clause can't say it: it is the same for all rows, assigns one after the
     /// other, and knows of a row only what is inserted.
     pub fn write(&self) -> Result<Option<String>, Refusal> {
-        let Self { plan, .. } = *self;
-        let Some(&like) = self.rows.first() else { return Ok(None) };
-        if shapes(plan, self.slice, self.rows).len() > 1 {
-            return Ok(None);
-        }
-        let mut assigned = Vec::new();
-        // First, so that they see what is there.
-        for (name, expression) in &plan.assignments {
-            assigned.push((name.as_str(), self.expression(expression)));
-        }
-        for position in set_by(plan, self.slice, like) {
-            let column = plan.column(position);
-            let value = match (column.role, &column.absent) {
-                (Role::Update, Absent::Sql(expression)) => expression.clone(),
-                (Role::Update, _) => return Ok(None),
-                _ => self.given(position),
-            };
-            assigned.push((column.sql_name.as_str(), value));
-        }
+        let Some(mut assigned) = self.assigned() else { return Ok(None) };
         let Some((_, first)) = assigned.first_mut() else { return Ok(None) };
-        if plan.assignments.len() > 1 {
-            return Ok(None);
-        }
         let value = first.clone();
         if let Some(echo) = self.echo {
             *first = format!("IF(LAST_INSERT_ID({}), {value}, {value})", self.told(echo)?);
@@ -154,13 +135,40 @@ impl OnDuplicateKey<'_> {
             // Not with AND: MariaDB works out the constants in it before there are any rows.
             *first = format!("IF({LARGEST} + (NOT ({})), {first}, {value})", self.same_key());
         }
-        let table = &plan.sql_table;
+        let table = &self.plan.sql_table;
         let mut sql = if self.alias { format!(" AS {NEW}") } else { String::new() };
         for (number, (name, value)) in assigned.iter().enumerate() {
             let begin = if number == 0 { " ON DUPLICATE KEY UPDATE" } else { "," };
             let _ = write!(sql, "{begin} {table}.{name} = {value}");
         }
         Ok(Some(sql))
+    }
+
+    /// Columns and what they are set to.
+    fn assigned(&self) -> Option<Vec<(&str, String)>> {
+        let Self { plan, slice, rows, .. } = *self;
+        if self.keeps {
+            let (_, key) = plan.key().next()?;
+            return Some(vec![(&key.sql_name, format!("{}.{}", plan.sql_table, key.sql_name))]);
+        }
+        if shapes(plan, slice, rows).len() > 1 || plan.assignments.len() > 1 {
+            return None;
+        }
+        let mut assigned = Vec::new();
+        // First, so that they see what is there.
+        for (name, expression) in &plan.assignments {
+            assigned.push((name.as_str(), self.expression(expression)));
+        }
+        for position in set_by(plan, slice, *rows.first()?) {
+            let column = plan.column(position);
+            let value = match (column.role, &column.absent) {
+                (Role::Update, Absent::Sql(expression)) => expression.clone(),
+                (Role::Update, _) => return None,
+                _ => self.given(position),
+            };
+            assigned.push((column.sql_name.as_str(), value));
+        }
+        Some(assigned)
     }
 
     fn given(&self, column: usize) -> String {

@@ -243,6 +243,31 @@ def test_a_unique_key_may_come_later(session: Session, count: int) -> None:
     assert stored(session, Thing.email, Thing.size)[-1] == ("e4", None)
 
 
+@pytest.mark.parametrize("count", COUNTS)
+def test_no_trigger_fires_for_rows_that_are_left_alone(session: Session, count: int) -> None:
+    Thing = model(size=Column(Integer), seen=Column(Integer, server_default="0"))
+    create(session, Thing, [{"id": i, "size": i} for i in range(1, count + 1)])
+    session.execute(
+        text("CREATE TRIGGER looks BEFORE UPDATE ON thing FOR EACH ROW SET NEW.seen = OLD.seen + 1")
+    )
+    rows = [{"id": i, "size": max(i, 2)} for i in shuffled(count)]
+    forms: list[dict[str, Any]] = [
+        {"update": "nothing"},
+        {"where": Thing.size < 2, "update": ["size"]},
+        {"only_changed": True, "update": ["size"]},
+    ]
+    for how in forms:
+        fastbulk.upsert(session, Thing, rows, **how)
+    assert stored(session, Thing.id, Thing.seen) == [(i, int(i == 1)) for i in range(1, count + 1)]
+
+
+def test_keys_from_one_on_are_not_those_that_no_row_was_given(session: Session) -> None:
+    Thing = model(email=Column(String(50), unique=True), size=Column(Integer))
+    create(session, Thing, [{"email": f"e{i}"} for i in range(130)])
+    rows = [{"email": f"e{i}", "size": i} for i in range(130)]
+    assert fastbulk.upsert(session, Thing, rows, key="email").actions == ["updated"] * 130
+
+
 def test_many_statements(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mysql, "WANTED", 300)
     Thing = model(email=Column(String(50), unique=True), note=Column(Text))

@@ -62,15 +62,35 @@ def updates(Thing: Any) -> Write:
     return write
 
 
-def upserts(Thing: Any, key: str) -> Write:
+def upserts(Thing: Any, key: str, **how: Any) -> Write:
+    arguments = {"update": {Thing.size: Thing.size + given(Thing.size)}, **how}
+
     def write(target: Any, chance: random.Random) -> int:
         rows = [{"id": i, "email": f"e{i}", "size": 1} for i in some(chance)]
         if key == "email":
             rows = [{k: v for k, v in row.items() if k != "id"} for row in rows]
-        more = {Thing.size: Thing.size + given(Thing.size)}
-        return fastbulk.upsert(target, Thing, rows, key=key, update=more).rowcount
+        return fastbulk.upsert(target, Thing, rows, key=key, **arguments).rowcount
 
     return write
+
+
+def upserts_of_all_forms(Thing: Any, key: str) -> list[Write]:
+    """Also those that depend on what is there, and rows that don't set the same."""
+
+    def named(target: Any, chance: random.Random) -> int:
+        rows: list[dict[str, Any]] = [{"email": f"e{i}", "size": 1} for i in some(chance)]
+        for row in rows:
+            row |= {"id": int(row["email"][1:])} if key == "id" else {}
+            row |= {"name": "x"} if chance.random() < 0.5 else {}
+        return fastbulk.upsert(target, Thing, rows, key=key, update=["name"]).inserted
+
+    return [
+        named,
+        upserts(Thing, key),
+        upserts(Thing, key, where=Thing.size % 2 == 0),
+        upserts(Thing, key, only_changed=True),
+        upserts(Thing, key, update="nothing"),
+    ]
 
 
 def at_work(
@@ -129,7 +149,7 @@ def test_by_primary_key_nobody_waits_in_a_circle(
     crowded: Engine, seconds: float, by_engine: bool
 ) -> None:
     Thing = filled(crowded)
-    writes = [updates(Thing), upserts(Thing, "id")]
+    writes = [updates(Thing), *upserts_of_all_forms(Thing, "id")]
     added, refused = at_work(crowded, writes, seconds, by_engine=by_engine)
     assert not refused
     assert total(crowded, Thing) == added
@@ -140,7 +160,7 @@ def test_by_another_key_nobody_does_where_only_rows_are_locked(
 ) -> None:
     Thing = filled(crowded)
     engine = crowded.execution_options(isolation_level="READ COMMITTED")
-    added, refused = at_work(engine, [upserts(Thing, "email")], seconds)
+    added, refused = at_work(engine, upserts_of_all_forms(Thing, "email"), seconds)
     assert not refused
     assert total(crowded, Thing) == added
 

@@ -94,14 +94,14 @@ class Keys:
 
         From now on LAST_INSERT_ID() is 0 until the server generates a key.
         """
-        name = _literal(f"new.{self._key.name}".replace(" ", "").lower())
+        name = literal(f"new.{self._key.name}".replace(" ", "").lower())
         # The statement's own name has the schema that the connection's options say.
         *schemas, table = split_name(self.plan.native.sql_table)
-        schema = _literal(schemas[0]) if schemas else "DATABASE()"
+        schema = literal(schemas[0]) if schemas else "DATABASE()"
         _, step, trigger = self._ask(
             "SELECT LAST_INSERT_ID(0), @@auto_increment_increment, (SELECT MIN(TRIGGER_NAME) "
             f"FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {schema} "
-            f"AND EVENT_OBJECT_TABLE = {_literal(table)} AND EVENT_MANIPULATION = 'INSERT' "
+            f"AND EVENT_OBJECT_TABLE = {literal(table)} AND EVENT_MANIPULATION = 'INSERT' "
             "AND ACTION_TIMING = 'BEFORE' AND LOCATE("
             f"{name}, LOWER(REPLACE(REPLACE(ACTION_STATEMENT, '`', ''), ' ', ''))) > 0)"
         ).rows[0]
@@ -213,6 +213,6 @@ class Keys:
         )
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """A text as SQL that every sql_mode reads alike."""
     return f"_utf8mb4 x'{text.encode().hex()}'" if text else "''"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from sqlalchemy import exc
 
 from .. import _native
-from . import mysql, mysql_errors
+from . import mysql, mysql_errors, mysql_keys
 from .mysql_catalog import AS_IT_IS, Catalog
+from .mysql_errors import split_name
 from .sent import Sent
 
 if TYPE_CHECKING:
@@ -99,6 +100,18 @@ class Work:
     def undoes(self) -> bool:
         """Whether a statement that is refused leaves nothing behind."""
         return self.catalog.engine == "InnoDB"
+
+    @cached_property
+    def has_trigger(self) -> bool:
+        """Whether something would happen if a row were updated to what it is."""
+        *schemas, table = map(mysql_keys.literal, split_name(self.plan.native.sql_table))
+        schema = schemas[0] if schemas else "DATABASE()"
+        sql = (
+            "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE EVENT_MANIPULATION = 'UPDATE' "
+            f"AND EVENT_OBJECT_SCHEMA = {schema} AND EVENT_OBJECT_TABLE = {table}"
+        )
+        reply = mysql.execute(self.connection, sql.encode(), sql, quiet=True)
+        return bool(reply.answer.rows[0][0])
 
     @property
     def is_versioned(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,8 @@ class Upsert:
     """
 
     way: Pass
+    #: Rows that are there are locked, and stay as they are.
+    keeps: bool = False
 
     @property
     def work(self) -> Work:
@@ -105,8 +107,28 @@ class Upsert:
             if rows and self.work.at_once:
                 raise SeveralStatementsError
             for chunk in itertools.islice(self.way.chunks(rows), 1):
-                self._after_a_look(chunk, actions)
                 rows = rows[len(chunk) :]
+                if self._inserts_first:
+                    chunk = self._after_an_insert(chunk, actions)
+                self._after_a_look(chunk, actions)
+
+    def _after_an_insert(self, rows: list[int], actions: list[str]) -> list[int]:
+        """Inserts the rows and locks those that are there, by the clause; then updates these.
+
+        Gives those that it did not get to.
+        """
+        left = replace(self, keeps=True)._by_clause(rows, actions)
+        sent = rows[: len(rows) - len(left)]
+        self._update(self._found([row for row in sent if actions[row] == "updated"]), actions)
+        return left
+
+    @cached_property
+    def _inserts_first(self) -> bool:
+        """Whether an INSERT that keeps rows as they are means the same as a look.
+
+        A look for rows that are not there locks the gaps where they would be, each other's too.
+        """
+        return not self.way.plan.probe_first and self._can_clash and not self.work.has_trigger
 
     def _after_a_look(self, rows: list[int], actions: list[str]) -> None:
         found = self._found(rows)
@@ -144,14 +166,20 @@ class Upsert:
         native = self.way.plan.native
         if native.has_condition or native.only_changed or self.way.plan.probe_first:
             return False
-        # Elsewhere a statement that is refused is not undone.
-        if not self._only_key and not self.work.undoes:
+        if not self._can_clash:
             return False
         try:
             self._clause(rows)
         except SeveralStatementsError:
             return False
         return True
+
+    @property
+    def _can_clash(self) -> bool:
+        """Whether a row that clashes with another unique key does no harm: what is refused is
+        undone.
+        """
+        return self._only_key or self.work.undoes
 
     def _clause(self, rows: list[int], echo: int | None = None, *, counts: bool = False) -> str:
         """What follows rows of one statement."""
@@ -163,6 +191,7 @@ class Upsert:
             echo=echo,
             counts=counts,
             guarded=not self._only_key,
+            keeps=self.keeps,
         )
         if clause is None:
             raise SeveralStatementsError
@@ -222,7 +251,7 @@ class Upsert:
         self._last_key(0)
         tail = self._clause(rows[:1])
         for some, reply in self._insert(rows, tail):
-            new = self._made(some, reply.last_key or 0)
+            new = self._made(some, reply.last_key) if reply.last_key else set()
             for row in some:
                 actions[row] = "inserted" if row in new else "updated"
             yield len(some)
