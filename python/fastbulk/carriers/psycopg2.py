@@ -85,6 +85,8 @@ def _answer(cursor: Any, sql: str, columns: str) -> Answer:
 
 def _rows(own: Any, codes: tuple[int, ...], libpq: _native.Libpq) -> Rows:
     """The rows of a cursor's result, by psycopg2's own typecasters of today."""
+    from psycopg2 import DataError
+
     count = own.rowcount
     casters = [_caster(own, code) for code in codes]
     types = [_native_type(*typed) for typed in zip(codes, casters, strict=True)]
@@ -94,12 +96,15 @@ def _rows(own: Any, codes: tuple[int, ...], libpq: _native.Libpq) -> Rows:
             fetched: list[tuple[Any, ...]] = own.fetchall()
             return fetched
         # Its connection was closed.
+        texts = libpq.texts(own.pgresult_ptr, count, len(codes))
+        if texts is None:
+            raise DataError("a returned text is not UTF-8")
         return [
             tuple(
                 None if text is None else cast(text, own)
                 for cast, text in zip(casters, row, strict=True)
             )
-            for row in libpq.texts(own.pgresult_ptr, count, len(codes)) or ()
+            for row in texts
         ]
 
     def decode() -> _native.Outcome | None:
