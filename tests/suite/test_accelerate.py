@@ -534,6 +534,30 @@ def test_parameters_and_expressions_of_values(oracle: WithTables) -> None:
     alike(databases, work, *(f"{kind}, of rows that SQLAlchemy made" for kind in kinds))
 
 
+def test_statements_that_differ_by_a_value_share_no_plan(oracle: WithTables) -> None:
+    Thing = thing(price=mapped_column(Numeric(10, 3)), low=mapped_column(String(30)))
+    databases = oracle(Thing)
+    returns_rows = databases.ours.dialect.insert_executemany_returning
+    values: list[Any] = ["a", "b", None, decimal.Decimal("1.0"), decimal.Decimal("1.00"), 1]
+
+    def work(session: Session) -> Any:
+        seen: list[Any] = []
+        session.execute(insert(Thing), NAMES[:10])
+        for number, value in enumerate([*values, *values]):
+            key = "low" if isinstance(value, str) else "price"
+            session.execute(insert(Thing).values({key: value}), NAMES[:3])
+            changed = update(Thing).where(Thing.id > number).values(low=func.upper(str(value)))
+            rows = [{"id": i, "count": number} for i in range(1, 9)]
+            session.execute(changed, rows, execution_options={"synchronize_session": None})
+            if returns_rows:
+                back = insert(Thing).returning(Thing.id + number, Thing.name)
+                seen += rows_of(session.execute(back, NAMES[:2]))
+        return seen
+
+    kinds = ["insert", "update", *["insert returning"] * returns_rows]
+    alike(databases, work, *kinds)
+
+
 def test_what_an_update_says_of_every_row(oracle: WithTables) -> None:
     Thing = thing(total=mapped_column(Integer), at=mapped_column(Integer, onupdate=9))
     rows = [{"id": i, "total": i * 2} for i in range(1, 50)]
