@@ -51,6 +51,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.types import TypeDecorator
 
 import fastbulk
+from conftest import FEW
+from fastbulk.accelerated import left
 from oracle import model, with_type
 
 if TYPE_CHECKING:
@@ -409,6 +411,25 @@ def test_what_was_taken_is_counted(tmp_path: Any, caplog: pytest.LogCaptureFixtu
     assert accelerated.stats() == expected
     fastbulk.accelerated.reset()
     assert fastbulk.accelerated.stats() == {"taken": {}, "fallen_through": {}}
+
+
+@pytest.mark.parametrize("rows", [99, 100])
+def test_few_rows_are_left_where_sqlalchemy_prepares_the_statements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(left, "FEW", FEW)
+    Thing = thing()
+    engine = create_engine(f"sqlite:///{tmp_path}/a.db")
+    Thing.metadata.create_all(engine)
+    given = [{"name": str(i)} for i in range(rows)]
+    with fastbulk.accelerate(engine) as accelerated, Session(engine) as session:
+        session.execute(insert(Thing), NAMES)
+        session.connection().execute(Thing.__table__.insert(), given)
+        event.listen(engine, "before_cursor_execute", lambda *_: None)
+        session.execute(insert(Thing), given)
+        stats = accelerated.stats()
+    assert stats["fallen_through"] == ({"few rows": 2} if rows < FEW else {})
+    assert sum(stats["taken"].values()) == (1 if rows < FEW else 3)
 
 
 def changed(session: Session, Thing: Any, rows: Any) -> None:

@@ -13,6 +13,7 @@ from ..call import schemas, send
 from ..orm.table import table_plan
 from ..roads import choose
 from ..targets import Held
+from . import left
 from .context import back_of, count, give_back, rows_of
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
@@ -51,6 +52,7 @@ class CoreInsert:
         why = (
             why_never(self.connection)
             or why_watched(self.connection)
+            or self._why_few()
             or why_more(self.statement, allowed=("_return_defaults",))
         )
         if why:
@@ -71,6 +73,9 @@ class CoreInsert:
             context._insertmanyvalues_rows = rows
             give_back(context, back, outcomes, rows)
         return context._setup_result_proxy()
+
+    def _why_few(self) -> str | None:
+        return left.FEW_ROWS if len(self.rows) < left.FEW and not self.by_orm else None
 
     def _table(self) -> Table:
         table: Any = self.statement._annotations.get("_emit_insert_table", self.statement.table)

@@ -16,7 +16,7 @@ from ..orm.mapping import tables_of
 from .core import CoreInsert
 from .cursor import listen
 from .insert import Insert
-from .left import Left, now, within
+from .left import FEW_ROWS, Left, now, within
 from .refusal import FallThrough
 from .update import Update
 from .watched import why_never
@@ -111,9 +111,11 @@ def _run(
     else:
         counts.taken(call.kind)
         return result
-    left.native = why_never(call.connection) is None
+    left.native = not left.is_small and why_never(call.connection) is None
     if left.native:
         listen(call.connection.dialect)
+    elif left.is_small and not left.refused.failed:
+        left.refused = FallThrough(FEW_ROWS, str(left.refused))
     try:
         with within(left):
             return theirs()
@@ -149,7 +151,7 @@ def _execute(
 def _take_part(left: Left, *arguments: Any) -> Any:
     """An insert that SQLAlchemy made of a Session's call."""
     call = CoreInsert(*arguments)
-    if len(call.rows) > 1 and not left.refused.failed:
+    if len(call.rows) > 1 and left.native and not left.refused.failed:
         try:
             with within(None):
                 result = call.run()

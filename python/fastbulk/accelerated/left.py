@@ -33,6 +33,11 @@ class Left:
     missed: int = 0
 
     @property
+    def is_small(self) -> bool:
+        """Whether it has few rows."""
+        return self.count < FEW
+
+    @property
     def was_taken(self) -> bool:
         """Whether all rows were sent natively."""
         return self.taken > 0 and not self.missed
@@ -42,6 +47,11 @@ class Left:
         self.refused = refused
         self.missed += 1
 
+
+#: Fewer rows cost more natively than they gain where SQLAlchemy prepares their statements.
+FEW = 100
+
+FEW_ROWS = "few rows"
 
 _now: ContextVar[Left | None] = ContextVar("fastbulk_left", default=None)
 
