@@ -66,6 +66,9 @@ enum Form {
     Arrays,
     /// Arrays that are parameters.
     Parameters,
+    /// The same, and the planner does not see how long they are: a prepared statement would be
+    /// planned again each time that they are shorter than it takes for granted.
+    Prepared,
 }
 
 /// Writes a statement for some rows of a slice.
@@ -431,6 +434,9 @@ impl<'a> Writer<'a> {
     /// twice, too.
     pub fn few(mut self, lost: &str) -> Result<Option<Statement>> {
         self.numbers = false;
+        if self.form == Form::Parameters {
+            self.form = Form::Prepared;
+        }
         let Some(write) = (match &self.plan.conflict {
             Some(conflict) if self.changes_all(conflict) => self.insert_all(conflict)?,
             None if self.is_known() && self.is_one_statement() => Some(self.lock_and_update()?),
@@ -1173,11 +1179,13 @@ impl<'a> Writer<'a> {
     fn array(&mut self, column: usize, rows: &[usize]) -> Result<String> {
         let series = &self.slice.columns[column];
         let type_ = element_type(series);
-        if self.form == Form::Parameters
+        if matches!(self.form, Form::Parameters | Form::Prepared)
             && let Some(array) = binary_array(series, type_, rows)
         {
             self.arrays.push(array);
-            return Ok(format!("${}::{type_}[]", self.arrays.len()));
+            let parameter = format!("${}::{type_}[]", self.arrays.len());
+            let is_hidden = self.form == Form::Prepared;
+            return Ok(if is_hidden { format!("(SELECT {parameter})") } else { parameter });
         }
         let mut array = "E'".to_owned();
         write_array(series, rows.iter().copied(), &mut array).map_err(|row| (row, column))?;
