@@ -145,8 +145,7 @@ def keyed(
     sqlalchemy.exc.InvalidRequestError
         Two rows have one key, or a trigger dropped a row.
     """
-    left_out = frozenset(skipped)
-    rows = [row for row in range(len(part)) if row not in left_out]
+    rows = sorted({*range(len(part))}.difference(skipped)) if skipped else [*range(len(part))]
     work = partial(_WORK[plan.native.verb], connection, plan, part, driver, notes)
     with values_refused(connection):
         if len(rows) <= _ROWS and part.nbytes <= _BYTES:
