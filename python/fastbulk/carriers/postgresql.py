@@ -862,7 +862,7 @@ def explain(
     positions: list[int] = []
     columns = plan.native.columns
     with suppress(exc.DBAPIError):
-        if (_of(error, "sqlstate") or "").startswith(_OF_ROWS):
+        if (sqlstate(error) or "").startswith(_OF_ROWS):
             simple(connection, *frame.again)
             names = _columns(error, connection)
             positions = [
@@ -873,7 +873,7 @@ def explain(
             row = _row_of_key(error, part, positions)
             if row is None:
                 row = _row(error, connection, frame, run, len(part))
-            if not positions and (_of(error, "sqlstate") or "").startswith(_OF_VALUES):
+            if not positions and (sqlstate(error) or "").startswith(_OF_VALUES):
                 positions = _refused_alone(error, connection, plan, part, row, frame, alone)
             simple(connection, *frame.again)
     keys = tuple(columns[i].key or columns[i].name for i in positions)
@@ -926,7 +926,7 @@ def _row_of_key(error: exc.DBAPIError, part: Rows, columns: list[int]) -> int | 
 
     Halving could be misled here: rows may have their parents further behind in the same call.
     """
-    if _of(error, "sqlstate") != _FOREIGN_KEY or not columns:
+    if sqlstate(error) != _FOREIGN_KEY or not columns:
         return None
     key = re.search(r"\)=\((.*)\) is not present", _of(error, "message_detail") or "", re.S)
     if key is None:
@@ -967,8 +967,8 @@ def _row(
 
 def _signature(error: exc.DBAPIError) -> tuple[Any, ...]:
     # The detail of other errors shows the row with its generated key, which differs.
-    detail = _of(error, "message_detail") if _of(error, "sqlstate") == _FOREIGN_KEY else None
-    return _of(error, "sqlstate"), _of(error, "constraint_name"), _of(error, "column_name"), detail
+    detail = _of(error, "message_detail") if sqlstate(error) == _FOREIGN_KEY else None
+    return sqlstate(error), _of(error, "constraint_name"), _of(error, "column_name"), detail
 
 
 _FOREIGN_KEY = "23503"
@@ -997,6 +997,11 @@ def _columns(error: exc.DBAPIError, connection: Connection) -> set[str]:
         options = {"no_parameters": True}
         return set(connection.exec_driver_sql(sql, execution_options=options).scalars())
     return set()
+
+
+def sqlstate(error: exc.DBAPIError) -> str | None:
+    """The server's code of an error, whatever the driver calls it."""
+    return _of(error, "sqlstate")
 
 
 def _of(error: exc.DBAPIError, field: str) -> str | None:

@@ -27,6 +27,7 @@ from .postgresql import (
     frame_of_call,
     literal,
     simple,
+    sqlstate,
     undone_on_error,
     values_refused,
 )
@@ -222,7 +223,7 @@ class _Work:
             try:
                 return self.run(rows)
             except exc.DBAPIError as error:
-                if _sqlstate(error) != _DEADLOCK:
+                if sqlstate(error) != _DEADLOCK:
                     raise
             self.again()
         return self.run(rows)
@@ -354,8 +355,8 @@ class _Work:
         try:
             answer = run(0, len(rows), self.frame.end)
         except exc.DBAPIError as error:
-            is_lost = _ROWS_LOST in str(error.orig) or _sqlstate(error) == _TWICE
-            if not is_lost and _sqlstate(error) not in _OTHER_FORM:
+            is_lost = _ROWS_LOST in str(error.orig) or sqlstate(error) == _TWICE
+            if not is_lost and sqlstate(error) not in _OTHER_FORM:
                 raise
             self.again()
             return None
@@ -413,7 +414,7 @@ class _Work:
 
     def explain(self, error: exc.DBAPIError) -> None:
         """Says of an error which row and column it is about."""
-        if _sqlstate(error) == _NO_UNIQUE_KEY:
+        if sqlstate(error) == _NO_UNIQUE_KEY:
             raise exc.InvalidRequestError(
                 f"no primary key or unique constraint of {self.plan.table.name} "
                 "is on the key of this upsert"
@@ -516,7 +517,7 @@ class _Update(_Work):
         try:
             return self.together(rows) if order is None else self.few(order)
         except exc.IntegrityError as error:
-            if order == rows or _sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}:
+            if order == rows or sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}:
                 raise
         self.again()
         found = self.each(rows, "UPDATE")
@@ -591,7 +592,7 @@ class _Delete(_Work):
             try:
                 return self.each(order, "DELETE FROM")
             except exc.IntegrityError as error:
-                if _sqlstate(error) != _AT_THE_END or len(rows) == 1:
+                if sqlstate(error) != _AT_THE_END or len(rows) == 1:
                     raise
             self.again()
         return self.numbered(partial(self.writer.delete, self.part), rows, "DELETE FROM")
@@ -627,7 +628,7 @@ class _Upsert(_Work):
             return (order and self.few(order)) or self.together(rows)
         except (exc.IntegrityError, _KeysChangedError) as error:
             if isinstance(error, exc.IntegrityError) and (
-                order == rows or _sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}
+                order == rows or sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}
             ):
                 raise
             self.again()
@@ -734,7 +735,7 @@ class _Upsert(_Work):
                 partial(self.writer.upsert_all, self.part), order, "INSERT INTO", columns
             )
         except exc.DBAPIError as error:
-            if _sqlstate(error) != _TWICE:
+            if sqlstate(error) != _TWICE:
                 raise
             self.again()
             return None
@@ -922,8 +923,3 @@ def _same_key(first: int, second: int) -> exc.InvalidRequestError:
         f"rows {first} and {second} have the same key; "
         "duplicates='first' or 'last' says which of them counts"
     )
-
-
-def _sqlstate(error: exc.DBAPIError) -> str | None:
-    code: str | None = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    return code
