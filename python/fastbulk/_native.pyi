@@ -301,8 +301,8 @@ class MysqlKeyed:
         rows: Sequence[int],
         *,
         alias: bool,
-        echo: int | None = None,
-        counts: bool = False,
+        bits: int | None = None,
+        count: int | None = None,
         guarded: bool = False,
         keeps: bool = False,
     ) -> str | None: ...

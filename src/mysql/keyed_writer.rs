@@ -7,7 +7,7 @@ use super::encode::literal_type;
 use super::keyed::{Statement, Statements, Template, Templates, example, shapes};
 use super::sql::{Refusal, Size, mysql_insert_sql};
 use super::text::Style;
-use super::upsert::{Insert, OnDuplicateKey};
+use super::upsert::{Echo, Insert, OnDuplicateKey};
 use super::writer::refuse;
 use crate::error::Result;
 use crate::plan::{Plan, Verb};
@@ -153,13 +153,12 @@ impl MysqlKeyed {
 
     /// What such an INSERT does with rows that are there; None where the clause can't say it.
     ///
-    /// With `echo`, a number below 2 to the 15th, `LAST_INSERT_ID()` tells which of the rows those
-    /// were, of at most 48: above 48 bits it is that number, and there is a bit for each; or with
-    /// `counts` their number, which after each row is another. With `guarded` a row that is there
-    /// with another key is an error: a number is out of range. With `keeps` rows that are there
-    /// stay as they are.
-    #[pyo3(signature = (slice, rows, *, alias, echo=None, counts=false, guarded=false,
-                        keeps=false))]
+    /// With `bits`, a number below 2 to the 15th, `LAST_INSERT_ID()` tells which of the rows those
+    /// were, of at most 48: above 48 bits it is that number, and there is a bit for each; with
+    /// `count` it has their number, which after each row is another. With `guarded` a row that is
+    /// there with another key is an error: a number is out of range. With `keeps` rows that are
+    /// there stay as they are.
+    #[pyo3(signature = (slice, rows, *, alias, bits=None, count=None, guarded=false, keeps=false))]
     #[allow(clippy::too_many_arguments)]
     fn on_duplicate_key(
         &self,
@@ -167,15 +166,15 @@ impl MysqlKeyed {
         slice: &Slice,
         rows: Vec<usize>,
         alias: bool,
-        echo: Option<u64>,
-        counts: bool,
+        bits: Option<u64>,
+        count: Option<u64>,
         guarded: bool,
         keeps: bool,
     ) -> Result<Option<String>> {
         let (plan, style) = (self.plan.get(), self.style());
+        let echo = bits.map(Echo::Bits).or(count.map(Echo::Count));
         let rows = &rows;
-        let clause =
-            OnDuplicateKey { plan, slice, rows, alias, echo, counts, guarded, keeps, style };
+        let clause = OnDuplicateKey { plan, slice, rows, alias, echo, guarded, keeps, style };
         clause.write().map_err(|refusal| refuse(py, plan, slice, refusal, 0))
     }
 }

@@ -97,6 +97,16 @@ impl<'a> Place<'a> {
     }
 }
 
+/// What `LAST_INSERT_ID()` tells of the rows that were there; above that, of `ECHO_BITS` bits,
+/// stands the number.
+#[derive(Clone, Copy)]
+pub enum Echo {
+    /// A bit for each.
+    Bits(u64),
+    /// How many they are.
+    Count(u64),
+}
+
 /// What an INSERT does with rows that are there.
 pub struct OnDuplicateKey<'a> {
     pub plan: &'a Plan,
@@ -105,10 +115,7 @@ pub struct OnDuplicateKey<'a> {
     pub rows: &'a [usize],
     /// New rows have a name.
     pub alias: bool,
-    /// A number above `ECHO_BITS` bits, under which `LAST_INSERT_ID()` tells the rows that were
-    /// there: a bit for each, or how many they are.
-    pub echo: Option<u64>,
-    pub counts: bool,
+    pub echo: Option<Echo>,
     /// A row that is there with another key is an error: it clashes with another unique key.
     pub guarded: bool,
     /// A row that is there is locked, and stays as it is.
@@ -194,12 +201,13 @@ impl OnDuplicateKey<'_> {
     }
 
     /// What `LAST_INSERT_ID()` has of this statement, and what is added for a row that is there.
-    fn told(&self, echo: u64) -> Result<String, Refusal> {
+    fn told(&self, echo: Echo) -> Result<String, Refusal> {
+        let (Echo::Bits(number) | Echo::Count(number)) = echo;
         let mut sql = format!(
-            "IF(LAST_INSERT_ID() >> {ECHO_BITS} = {echo}, LAST_INSERT_ID(), \
-             {echo} << {ECHO_BITS}) "
+            "IF(LAST_INSERT_ID() >> {ECHO_BITS} = {number}, LAST_INSERT_ID(), \
+             {number} << {ECHO_BITS}) "
         );
-        if self.counts {
+        if matches!(echo, Echo::Count(_)) {
             return Ok(sql + "+ 1");
         }
         sql.push_str("| CASE");

@@ -181,15 +181,15 @@ class Upsert:
         """
         return self._only_key or self.work.undoes
 
-    def _clause(self, rows: list[int], echo: int | None = None, *, counts: bool = False) -> str:
+    def _clause(self, rows: list[int], *, bits: int | None = None, count: int | None = None) -> str:
         """What follows rows of one statement."""
         dialect: Any = self.work.connection.dialect
         clause = self.work.plain_writer.on_duplicate_key(
             self.work.part,
             rows,
             alias=bool(dialect._requires_alias_for_on_duplicate_key),
-            echo=echo,
-            counts=counts,
+            bits=bits,
+            count=count,
             guarded=not self._only_key,
             keeps=self.keeps,
         )
@@ -202,7 +202,7 @@ class Upsert:
         while rows:
             echo = _next_echo()
             # All rows are of one shape; of a few that is not known yet.
-            tail = self._clause(rows[:_ECHOED], echo, counts=True)
+            tail = self._clause(rows[:_ECHOED], count=echo)
             tail += " RETURNING LAST_INSERT_ID(LAST_INSERT_ID())"
             sql, stop = self._statement(rows, tail)
             some, rows = rows[:stop], rows[stop:]
@@ -228,7 +228,7 @@ class Upsert:
         while start < len(rows):
             echo = _next_echo()
             some = rows[start : start + _ECHOED]
-            sql, count = self._statement(some, self._clause(some, echo))
+            sql, count = self._statement(some, self._clause(some, bits=echo))
             some = some[:count]
             start += count
             told = self.way.execute(sql, self.way.plan.sql, some).last_key or 0
