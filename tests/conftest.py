@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 POSTGRES_OPTIONS = ["-c", "autovacuum=off", "-c", "timezone=America/New_York"]
 
+
+# What is started in the background ignores Ctrl-C, which tests press.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What a test has few of is taken, too.
 FEW = left.FEW
