@@ -7,7 +7,7 @@ import secrets
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import itemgetter
+from operator import itemgetter, lt
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: LAST_INSERT_ID() has a bit for each row, and above them a number of the statement.
 _ECHO_BITS = 48
 _ECHOED = 48
+#: Rows of a statement, at most: so many are looked at to fill it.
+_MOST = 4_000
 #: The error of a row that is there with another key than the given one.
 _OUT_OF_RANGE = 1690
 #: Each is another one than the last ones, whoever's they were.
@@ -199,20 +201,25 @@ class Upsert:
 
     def _by_counts(self, rows: list[int], actions: list[str]) -> Iterator[int]:
         """The statement tells after each row how many of them were there."""
-        while rows:
+        start = 0
+        while start < len(rows):
+            some = rows[start : start + _MOST]
             echo = _next_echo()
             # All rows are of one shape; of a few that is not known yet.
-            tail = self._clause(rows[:_ECHOED], count=echo)
+            tail = self._clause(some[:_ECHOED], count=echo)
             tail += " RETURNING LAST_INSERT_ID(LAST_INSERT_ID())"
-            sql, stop = self._statement(rows, tail)
-            some, rows = rows[:stop], rows[stop:]
+            sql, stop = self._statement(some, tail)
+            some = some[:stop]
+            start += stop
             told = self.way.execute(sql, self.way.plan.sql, some).answer.rows
             self._check(stop, len(told))
+            counts = list(map(itemgetter(0), told))
             # Before the first row that was there it says something else.
-            none = echo << _ECHO_BITS
-            counts = [count if count >> _ECHO_BITS == echo else none for (count,) in told]
-            for row, before, count in zip(some, [none, *counts], counts, strict=False):
-                actions[row] = "updated" if count > before else "inserted"
+            first = next((i for i, n in enumerate(counts) if n >> _ECHO_BITS == echo), stop)
+            counts[:first] = [echo << _ECHO_BITS] * first
+            there = itertools.starmap(lt, itertools.pairwise([echo << _ECHO_BITS, *counts]))
+            for row, was_there in zip(some, there, strict=True):
+                actions[row] = "updated" if was_there else "inserted"
             yield stop
 
     def _check(self, sent: int, found: int) -> None:
