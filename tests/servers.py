@@ -16,8 +16,8 @@ import argparse
 import importlib.util
 import os
 import pwd
-import random
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -624,9 +624,10 @@ def _place_in_memory() -> Path | None:
 
 def _free_port() -> int:
     # Below the ports that the kernel gives to outgoing connections: one of those could take it
-    # between this look and the server's start.
+    # between this look and the server's start. Two workers whose random numbers are seeded alike would
+    # take the same one.
     while True:
-        port = random.randrange(20000, 32000)
+        port = secrets.randbelow(12_000) + 20_000
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
