@@ -624,7 +624,7 @@ def _place_in_memory() -> Path | None:
 
 def _free_port() -> int:
     # Below the ports that the kernel gives to outgoing connections: one of those could take it
-    # between this look and the server's start. Two workers whose random numbers are seeded alike would
+    # between this look and the server's start. Workers whose random numbers are seeded alike would
     # take the same one.
     while True:
         port = secrets.randbelow(12_000) + 20_000
