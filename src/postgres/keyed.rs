@@ -198,10 +198,9 @@ impl PostgresKeyed {
         rows: Vec<usize>,
         lost: &str,
     ) -> Result<Option<(Sent<'py>, bool)>> {
-        let takes_arrays = self.writer(slice, &rows).is_known();
         let few =
             self.write(py, slice, &rows, |writer| writer.with_arrays(self.binary).few(lost))?;
-        Ok(few.map(|statement| (sent(py, statement), takes_arrays)))
+        Ok(few.map(|(statement, takes_arrays)| (sent(py, statement), takes_arrays)))
     }
 
     /// What locks the rows that are there before those are upserted one after the other; None if

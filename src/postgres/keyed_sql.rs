@@ -167,8 +167,7 @@ impl<'a> Writer<'a> {
     /// their numbers if these are not all; or, if wanted, what the plan returns and the number of
     /// each.
     pub fn update(mut self, lock: bool, with_returning: bool) -> Result<Statement> {
-        let sets: Vec<_> =
-            self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let sets = self.sets()?;
         let mut condition = self.expected_row()?;
         if let Some(conflict) = &self.plan.conflict
             && conflict.only_changed
@@ -177,8 +176,7 @@ impl<'a> Writer<'a> {
         }
         let rows = if lock { self.locked("NO KEY UPDATE")? } else { self.rows_sql()? };
         let table = &self.plan.sql_table;
-        let update =
-            format!("UPDATE {table} SET {} FROM fastbulk_rows WHERE {condition}", sets.join(", "));
+        let update = format!("UPDATE {table} SET {sets} FROM fastbulk_rows WHERE {condition}");
         let sql = self.numbered(&rows, &update, with_returning);
         Ok((sql, self.arrays))
     }
@@ -186,8 +184,7 @@ impl<'a> Writer<'a> {
     /// The same of rows in order: gives nothing but how many it updated.
     pub fn update_all(mut self) -> Result<Statement> {
         self.numbers = false;
-        let sets = self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}"));
-        let sets = sets.collect::<Vec<_>>().join(", ");
+        let sets = self.sets()?;
         let mut condition = self.expected_row()?;
         let table = &self.plan.sql_table;
         let (locked, rows) = if let Some(locked) = self.locked_by_key()? {
@@ -411,10 +408,9 @@ impl<'a> Writer<'a> {
                 Ok(sql)
             }
             (Verb::Update, _) => {
-                let sets = self.sets()?.into_iter();
-                let sets: Vec<_> = sets.map(|(name, value)| format!("{name} = {value}")).collect();
+                let sets = self.sets()?;
                 let condition = self.expected_row()?;
-                let mut sql = format!("UPDATE {table} SET {} WHERE {condition}", sets.join(", "));
+                let mut sql = format!("UPDATE {table} SET {sets} WHERE {condition}");
                 if !returning.is_empty() {
                     let _ = write!(sql, " RETURNING {returning}");
                 }
@@ -430,21 +426,22 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An update or upsert of rows that are alike, without a look at the catalog; None if one
-    /// statement can't say what each of them becomes.
+    /// An update or upsert of rows that are alike, without a look at the catalog, and whether it
+    /// takes arrays; None if one statement can't say what each of them becomes.
     ///
     /// An upsert gives what the plan returns and whether the row is new, row by row; or a letter for
     /// each. Where a row is lost on the way the statement fails, because there is no setting `lost`:
     /// the savepoint around it is gone when its answer comes. An upsert fails with a key that stands
     /// twice, too.
-    pub fn few(mut self, lost: &str) -> Result<Option<Statement>> {
+    pub fn few(mut self, lost: &str) -> Result<Option<(Statement, bool)>> {
         self.numbers = false;
+        let is_known = self.is_known();
         if self.form == Form::Parameters {
             self.form = Form::Prepared;
         }
         let Some(write) = (match &self.plan.conflict {
-            Some(conflict) if self.changes_all(conflict) => self.insert_all(conflict)?,
-            None if self.is_known() && self.is_one_statement() => Some(self.lock_and_update()?),
+            Some(conflict) if self.changes_all(conflict) => self.insert_all(conflict, is_known)?,
+            None if is_known && self.is_one_statement() => Some(self.lock_and_update()?),
             _ => None,
         }) else {
             return Ok(None);
@@ -473,14 +470,14 @@ impl<'a> Writer<'a> {
                 returning = plan.returning.join(", "),
             )
         };
-        Ok(Some((sql, self.arrays)))
+        Ok(Some(((sql, self.arrays), is_known)))
     }
 
     /// `INSERT INTO t (a) ... ON CONFLICT ...`, with what stands before it and whether a row is new;
     /// None if the rows give different columns.
-    fn insert_all(&mut self, conflict: &Conflict) -> Result<Option<Parts>> {
+    fn insert_all(&mut self, conflict: &Conflict, is_known: bool) -> Result<Option<Parts>> {
         let Some((names, source)) =
-            (if self.is_known() { self.new_rows()? } else { self.literal_rows()? })
+            (if is_known { self.new_rows()? } else { self.literal_rows()? })
         else {
             return Ok(None);
         };
@@ -518,8 +515,7 @@ impl<'a> Writer<'a> {
 
     /// `UPDATE t SET a = ...` of rows that were locked in the order of their keys.
     fn lock_and_update(&mut self) -> Result<Parts> {
-        let sets = self.sets()?.into_iter().map(|(name, value)| format!("{name} = {value}"));
-        let sets = sets.collect::<Vec<_>>().join(", ");
+        let sets = self.sets()?;
         let condition = self.expected_row()?;
         let rows = self.locked("NO KEY UPDATE")?;
         let table = &self.plan.sql_table;
@@ -529,7 +525,7 @@ impl<'a> Writer<'a> {
 
     /// Whether the rows' values have their types, and their keys their order, without the catalog: they
     /// need not stand in the text.
-    pub fn is_known(&self) -> bool {
+    fn is_known(&self) -> bool {
         let is_update = self.plan.verb == Verb::Update;
         self.plan.columns.iter().map(Py::get).enumerate().all(|(position, column)| {
             let series = &self.slice.columns[position];

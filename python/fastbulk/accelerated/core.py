@@ -13,8 +13,8 @@ from ..call import schemas, send
 from ..orm.table import table_plan
 from ..roads import choose
 from ..targets import Held
-from . import left
 from .context import back_of, count, give_back, rows_of
+from .left import is_small
 from .refusal import FallThrough, fails_alike
 from .statement import why_more
 from .watched import why_never, why_watched
@@ -52,11 +52,12 @@ class CoreInsert:
         why = (
             why_never(self.connection)
             or why_watched(self.connection)
-            or self._why_few()
             or why_more(self.statement, allowed=("_return_defaults",))
         )
         if why:
             raise FallThrough(why)
+        if not self.by_orm and is_small(len(self.rows)):
+            raise FallThrough("SQLAlchemy prepares the statement")
         table = self._table()
         context = self._context()
         try:
@@ -73,9 +74,6 @@ class CoreInsert:
             context._insertmanyvalues_rows = rows
             give_back(context, back, outcomes, rows)
         return context._setup_result_proxy()
-
-    def _why_few(self) -> str | None:
-        return left.FEW_ROWS if len(self.rows) < left.FEW and not self.by_orm else None
 
     def _table(self) -> Table:
         table: Any = self.statement._annotations.get("_emit_insert_table", self.statement.table)

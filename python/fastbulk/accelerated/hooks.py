@@ -16,7 +16,7 @@ from ..orm.mapping import tables_of
 from .core import CoreInsert
 from .cursor import listen
 from .insert import Insert
-from .left import FEW_ROWS, Left, now, within
+from .left import Left, now, within
 from .refusal import FallThrough
 from .update import Update
 from .watched import why_never
@@ -115,7 +115,7 @@ def _run(
     if left.native:
         listen(call.connection.dialect)
     elif left.is_small and not left.refused.failed:
-        left.refused = FallThrough(FEW_ROWS, str(left.refused))
+        left.refused = FallThrough("few rows", str(left.refused))
     try:
         with within(left):
             return theirs()

@@ -35,7 +35,7 @@ class Left:
     @property
     def is_small(self) -> bool:
         """Whether it has few rows."""
-        return self.count < FEW
+        return is_small(self.count)
 
     @property
     def was_taken(self) -> bool:
@@ -51,9 +51,12 @@ class Left:
 #: Fewer rows cost more natively than they gain where SQLAlchemy prepares their statements.
 FEW = 100
 
-FEW_ROWS = "few rows"
-
 _now: ContextVar[Left | None] = ContextVar("fastbulk_left", default=None)
+
+
+def is_small(rows: int) -> bool:
+    """Whether a call of so many rows is SQLAlchemy's own where it prepares the statements."""
+    return rows < FEW
 
 
 def now() -> Left | None:

@@ -94,14 +94,13 @@ class Keys:
 
         From now on LAST_INSERT_ID() is 0 until the server generates a key.
         """
-        name = literal(f"new.{self._key.name}".replace(" ", "").lower())
+        name = _literal(f"new.{self._key.name}".replace(" ", "").lower())
         # The statement's own name has the schema that the connection's options say.
-        *schemas, table = split_name(self.plan.native.sql_table)
-        schema = literal(schemas[0]) if schemas else "DATABASE()"
+        schema, table = place_of(self.plan.native.sql_table)
         _, step, trigger = self._ask(
             "SELECT LAST_INSERT_ID(0), @@auto_increment_increment, (SELECT MIN(TRIGGER_NAME) "
             f"FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {schema} "
-            f"AND EVENT_OBJECT_TABLE = {literal(table)} AND EVENT_MANIPULATION = 'INSERT' "
+            f"AND EVENT_OBJECT_TABLE = {table} AND EVENT_MANIPULATION = 'INSERT' "
             "AND ACTION_TIMING = 'BEFORE' AND LOCATE("
             f"{name}, LOWER(REPLACE(REPLACE(ACTION_STATEMENT, '`', ''), ' ', ''))) > 0)"
         ).rows[0]
@@ -213,6 +212,12 @@ class Keys:
         )
 
 
-def literal(text: str) -> str:
+def place_of(sql_table: str) -> tuple[str, str]:
+    """A table's schema and name as SQL that gives them as texts."""
+    *schemas, table = map(_literal, split_name(sql_table))
+    return schemas[0] if schemas else "DATABASE()", table
+
+
+def _literal(text: str) -> str:
     """A text as SQL that every sql_mode reads alike."""
     return f"_utf8mb4 x'{text.encode().hex()}'" if text else "''"

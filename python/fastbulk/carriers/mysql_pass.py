@@ -12,7 +12,6 @@ from sqlalchemy import exc
 from .. import _native
 from . import mysql, mysql_errors, mysql_keys
 from .mysql_catalog import AS_IT_IS, Catalog
-from .mysql_errors import split_name
 from .sent import Sent
 
 if TYPE_CHECKING:
@@ -104,8 +103,7 @@ class Work:
     @cached_property
     def has_trigger(self) -> bool:
         """Whether something would happen if a row were updated to what it is."""
-        *schemas, table = map(mysql_keys.literal, split_name(self.plan.native.sql_table))
-        schema = schemas[0] if schemas else "DATABASE()"
+        schema, table = mysql_keys.place_of(self.plan.native.sql_table)
         sql = (
             "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE EVENT_MANIPULATION = 'UPDATE' "
             f"AND EVENT_OBJECT_SCHEMA = {schema} AND EVENT_OBJECT_TABLE = {table}"

@@ -153,9 +153,9 @@ def _rows(cursor: Any, codes: Sequence[int]) -> Rows:
     transformer.set_pgresult(result)
     count = result.ntuples
     load = partial(transformer.load_rows, 0, count, tuple)
-    libpq = _libpq(type(result).__module__)
+    library = libpq(type(result).__module__)
     loaders = [type(transformer.get_loader(code, Format.TEXT)) for code in codes]
-    if libpq is None or result.fformat(0) != Format.TEXT or not all(map(_is_psycopgs, loaders)):
+    if library is None or result.fformat(0) != Format.TEXT or not all(map(_is_psycopgs, loaders)):
         return Rows(count, _no_columns, load)
     types = [
         TEXT if loader.__name__ == "TextLoader" else code
@@ -163,7 +163,7 @@ def _rows(cursor: Any, codes: Sequence[int]) -> Rows:
     ]
 
     def decode() -> _native.Outcome | None:
-        return libpq.outcome(result.pgresult_ptr, count, types)
+        return library.outcome(result.pgresult_ptr, count, types)
 
     return Rows(count, decode, load, may_fail=not NEVER_FAIL.issuperset(types))
 
@@ -178,8 +178,8 @@ def _is_psycopgs(loader: type) -> bool:
 
 
 @cache
-def _libpq(module: str) -> _native.Libpq | None:
-    """The library that psycopg's compiled code talks to; None for the code in Python."""
+def libpq(module: str) -> _native.Libpq | None:
+    """The library that a driver's compiled module talks to; None for one in Python."""
     path = sys.modules[module].__file__
     return None if path is None else _native.Libpq.of(path)
 

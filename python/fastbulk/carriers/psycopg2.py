@@ -7,16 +7,17 @@ import io
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from .. import _native
 from . import plain, postgresql, postgresql_keyed
 from .postgresql_text import array, hstore, range_, record
-from .psycopg import NEVER_FAIL, TEXT
+from .psycopg import NEVER_FAIL, TEXT, libpq
 from .sent import Answer, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
+
+    from .. import _native
 
 
 class _Driver:
@@ -69,8 +70,8 @@ class _Driver:
 
 def _answer(cursor: Any, sql: str, columns: str) -> Answer:
     """Executes a statement; what it returns stays on a cursor of its own."""
-    libpq = _libpq() if columns else None
-    if libpq is None:
+    library = libpq("psycopg2._psycopg") if columns else None
+    if library is None:
         cursor.execute(sql)
         return Answer.of(cursor)
     from psycopg2.extensions import cursor as cursor_class
@@ -80,13 +81,11 @@ def _answer(cursor: Any, sql: str, columns: str) -> Answer:
     if own.description is None:
         return Answer.of(own)
     codes = tuple(column.type_code for column in own.description)
-    return Answer(own.rowcount, _rows(own, codes, libpq), codes)
+    return Answer(own.rowcount, _rows(own, codes, library), codes)
 
 
-def _rows(own: Any, codes: tuple[int, ...], libpq: _native.Libpq) -> Rows:
+def _rows(own: Any, codes: tuple[int, ...], library: _native.Libpq) -> Rows:
     """The rows of a cursor's result, by psycopg2's own typecasters of today."""
-    from psycopg2 import DataError
-
     count = own.rowcount
     casters = [_caster(own, code) for code in codes]
     types = [_native_type(*typed) for typed in zip(codes, casters, strict=True)]
@@ -96,8 +95,10 @@ def _rows(own: Any, codes: tuple[int, ...], libpq: _native.Libpq) -> Rows:
             fetched: list[tuple[Any, ...]] = own.fetchall()
             return fetched
         # Its connection was closed.
-        texts = libpq.texts(own.pgresult_ptr, count, len(codes))
+        texts = library.texts(own.pgresult_ptr, count, len(codes))
         if texts is None:
+            from psycopg2 import DataError
+
             raise DataError("a returned text is not UTF-8")
         return [
             tuple(
@@ -108,7 +109,7 @@ def _rows(own: Any, codes: tuple[int, ...], libpq: _native.Libpq) -> Rows:
         ]
 
     def decode() -> _native.Outcome | None:
-        return libpq.outcome(own.pgresult_ptr, count, [type_ for type_ in types if type_])
+        return library.outcome(own.pgresult_ptr, count, [type_ for type_ in types if type_])
 
     if None in types:
         return Rows(count, lambda: None, load)
@@ -132,21 +133,21 @@ def _native_type(code: int, caster: Any) -> int | None:
 
     if caster in (own.STRING, own.UNICODE):
         return TEXT
-    if any(caster is one for one in vars(own).values()) or caster.name == _MORE.get(code):
+    if id(caster) in _of_psycopg2() or caster.name == _MORE.get(code):
         return code
     return None
 
 
+@cache
+def _of_psycopg2() -> frozenset[int]:
+    """The typecasters of its C code, which have no hash, by their identities."""
+    import psycopg2._psycopg as own
+
+    return frozenset(map(id, vars(own).values()))
+
+
 #: Typecasters that psycopg2 and SQLAlchemy have by themselves, beside those of its C code.
 _MORE = {114: "JSON", 3802: "JSONB", 2950: "UUID"}
-
-
-@cache
-def _libpq() -> _native.Libpq | None:
-    """The library that psycopg2's compiled code talks to."""
-    from psycopg2 import _psycopg
-
-    return _native.Libpq.of(str(_psycopg.__file__))
 
 
 class _Pieces(io.RawIOBase):

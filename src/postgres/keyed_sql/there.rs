@@ -22,8 +22,8 @@ impl Writer<'_> {
             .is_some_and(|main| covered.contains(&main) && self.share(main) != Share::None)
     }
 
-    /// Column -> its new value.
-    pub(super) fn sets(&mut self) -> Result<Vec<(String, String)>> {
+    /// `a = ..., b = ...`
+    pub(super) fn sets(&mut self) -> Result<String> {
         let plan = self.plan;
         let covered = self.settable();
         let mut sets = Vec::new();
@@ -38,19 +38,19 @@ impl Writer<'_> {
                     format!("CASE WHEN {mask} THEN {given} ELSE {otherwise} END")
                 }
             };
-            sets.push((plan.column(column).sql_name.clone(), value));
+            sets.push(format!("{} = {value}", plan.column(column).sql_name));
         }
         for (column, value) in plan.columns_of(Role::Update) {
             if !self.is_covered(value, &covered)
                 && let Some(own) = self.own_value(column)?
             {
-                sets.push((value.sql_name.clone(), own));
+                sets.push(format!("{} = {own}", value.sql_name));
             }
         }
         for (name, expression) in &plan.assignments {
-            sets.push((name.clone(), self.expression(expression)?));
+            sets.push(format!("{name} = {}", self.expression(expression)?));
         }
-        Ok(sets)
+        Ok(sets.join(", "))
     }
 
     /// What a column becomes where a row leaves it out.
