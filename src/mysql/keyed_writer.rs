@@ -1,5 +1,7 @@
 //! What Python calls for rows that are found by their keys.
 
+use std::iter;
+
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -13,6 +15,9 @@ use crate::error::Result;
 use crate::plan::{Plan, Verb};
 use crate::slice::Slice;
 use crate::values::Values;
+
+/// Rows, and what stands for the key of each where some are equal.
+type Ordered = (Vec<usize>, Option<Vec<usize>>);
 
 /// Writes the statements of a plan of update, upsert or delete.
 #[pyclass(frozen, module = "fastbulk._native")]
@@ -74,9 +79,9 @@ impl MysqlKeyed {
         shapes(self.plan.get(), slice, &rows)
     }
 
-    /// The rows in the order of their keys with numbers that equal keys share; None where only the
-    /// server can tell.
-    fn order(&self, slice: &Slice, mut rows: Vec<usize>) -> Option<Vec<(usize, usize)>> {
+    /// The rows in the order of their keys, and numbers that equal keys share, if there are some;
+    /// None where only the server can tell.
+    fn order(&self, slice: &Slice, mut rows: Vec<usize>) -> Option<Ordered> {
         let mut keys = Vec::new();
         for (position, _) in self.plan.get().key() {
             let Values::Int(values) = &slice.columns[position].values else { return None };
@@ -84,16 +89,16 @@ impl MysqlKeyed {
         }
         let key = |row: usize| keys.iter().map(move |values| values[row]);
         rows.sort_by(|&a, &b| key(a).cmp(key(b)));
-        let mut rank = 0;
-        let mut last = None;
-        let ranked = rows.iter().map(|&row| {
-            if last.is_some_and(|last| key(last).ne(key(row))) {
-                rank += 1;
-            }
-            last = Some(row);
-            (row, rank)
-        });
-        Some(ranked.collect())
+        let differs: Vec<_> = rows.windows(2).map(|pair| key(pair[0]).ne(key(pair[1]))).collect();
+        if differs.iter().all(|&differs| differs) {
+            return Some((rows, None));
+        }
+        let ranks = iter::once(0).chain(differs.iter().scan(0, |rank, &differs| {
+            *rank += usize::from(differs);
+            Some(*rank)
+        }));
+        let ranks = ranks.collect();
+        Some((rows, Some(ranks)))
     }
 
     /// A statement that asks the server for it.

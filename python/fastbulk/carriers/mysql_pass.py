@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .mysql_catalog import Template
 
 #: Rows that are looked for, updated and inserted before the next ones are.
-_TOGETHER = 2000
+TOGETHER = 2000
 
 #: By the position of the column.
 Templates: TypeAlias = "tuple[tuple[Template, Template] | None, ...]"
@@ -68,6 +68,19 @@ class Found(NamedTuple):
 
     matches: bool
     would_change: bool
+
+
+class Ordered(NamedTuple):
+    """Rows in the order of their keys; those of one key stay in their order."""
+
+    rows: list[int]
+    #: Numbers that rows of one key share; None if no two are of one.
+    ranks: list[int] | None
+
+    def ranked(self) -> Iterator[tuple[int, int]]:
+        """The rows with their numbers."""
+        ranks = range(len(self.rows)) if self.ranks is None else self.ranks
+        return zip(self.rows, ranks, strict=True)
 
 
 @dataclass(frozen=True)
@@ -260,14 +273,12 @@ class Pass:
 
     # Rows
 
-    def ordered(self, rows: list[int]) -> list[tuple[int, int]]:
-        """Rows in the order of their keys, with numbers that equal keys share; rows of one key stay
-        in their order.
-        """
+    def ordered(self, rows: list[int]) -> Ordered:
+        """Rows in the order of their keys."""
         if self.work.has_integers:
             order = self.work.plain_writer.order(self.work.part, rows)
             if order is not None:
-                return order
+                return Ordered(*order)
         if not self.work.compares:
             raise exc.InvalidRequestError(
                 "a key is expected to have values of its column's type, "
@@ -280,7 +291,9 @@ class Pass:
                 f"(max_allowed_packet is {self.work.limit}): send them in several calls"
             )
         answer = self.execute(sql, f"SELECT /* order of {len(rows)} keys */").answer
-        return [(row, rank) for row, rank in answer.rows]
+        ranks = [rank for _, rank in answer.rows]
+        is_distinct = len(set(ranks)) == len(ranks)
+        return Ordered([row for row, _ in answer.rows], None if is_distinct else ranks)
 
     def sorted(self, rows: list[int]) -> list[int]:
         """The rows in the order of their keys, as far as that can be told, if it is wanted."""
@@ -290,11 +303,11 @@ class Pass:
         order = self.work.plain_writer.order(self.work.part, rows)
         if order is None and self.work.compares:
             order = Pass(self.work, alone=False).ordered(rows)
-        return rows if order is None else [row for row, _ in order]
+        return rows if order is None else order[0]
 
     def chunks(self, rows: list[int]) -> Iterator[list[int]]:
         """The rows, as many together as one has patience for."""
-        step = 1 if self.alone else _TOGETHER
+        step = 1 if self.alone else TOGETHER
         for start in range(0, len(rows), step):
             yield rows[start : start + step]
 
@@ -302,9 +315,12 @@ class Pass:
         """The rows so that no wave has two of one key, and later rows of a key come later."""
         if self.alone:
             return [self.sorted(rows)]
+        order = self.ordered(rows)
+        if order.ranks is None:
+            return [order.rows] if rows else []
         waves: list[list[int]] = []
         wave, last = 0, None
-        for row, rank in self.ordered(rows):
+        for row, rank in order.ranked():
             wave = wave + 1 if rank == last else 0
             last = rank
             if wave == len(waves):
@@ -410,7 +426,7 @@ class Pass:
     def _keys(self, rows: list[int]) -> dict[int, Any]:
         """What is equal for rows of one key."""
         if self.work.compares:
-            return dict(Pass(self.work, alone=False).ordered(rows))
+            return dict(Pass(self.work, alone=False).ordered(rows).ranked())
         columns = [i for i, c in enumerate(self.plan.native.columns) if c.role == "key"]
         return {row: tuple(self.work.part.value(row, i) for i in columns) for row in rows}
 
@@ -452,7 +468,7 @@ class Pass:
             self.writer.write, what, part, wanted=mysql.WANTED, limit=limit, alone=self.alone
         )
         while rows:
-            sql, count = self.written(partial(write, rows[:_TOGETHER]))
+            sql, count = self.written(partial(write, rows[:TOGETHER]))
             yield rows[:count], self.execute(sql, shown, rows[:count])
             rows = rows[count:]
 

@@ -7,27 +7,25 @@ import secrets
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import itemgetter, lt
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
 
 from .. import _native
 from . import mysql, mysql_errors, mysql_keys
-from .mysql_pass import Outcome, Pass, SeveralStatementsError
+from .mysql_pass import TOGETHER, Outcome, Pass, SeveralStatementsError
 from .sent import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .mysql import Reply
-    from .mysql_pass import Found, Work
+    from .mysql_pass import Found, Ordered, Work
 
 #: LAST_INSERT_ID() has a bit for each row, and above them a number of the statement.
 _ECHO_BITS = 48
 _ECHOED = 48
-#: Rows of a statement, at most: so many are looked at to fill it.
-_MOST = 4_000
 #: The error of a row that is there with another key than the given one.
 _OUT_OF_RANGE = 1690
 #: Each is another one than the last ones, whoever's they were.
@@ -80,16 +78,14 @@ class Upsert:
         if len(rows) < 2:
             return rows
         order = Pass(self.work, alone=False).ordered(rows)
-        counting = [row for row, _ in order]
-        if order[-1][1] - order[0][1] < len(order) - 1:
-            counting = self._one_per_key(order)
+        counting = order.rows if order.ranks is None else self._one_per_key(order)
         # Generated keys are given in the order of the rows.
         as_they_are = not self.way.in_order or (self.way.alone and self.way.plan.probe_first)
         return sorted(counting) if as_they_are else counting
 
-    def _one_per_key(self, order: list[tuple[int, int]]) -> list[int]:
+    def _one_per_key(self, order: Ordered) -> list[int]:
         by_rank: dict[int, list[int]] = defaultdict(list)
-        for row, rank in order:
+        for row, rank in order.ranked():
             by_rank[rank].append(row)
         duplicates = self.way.plan.native.duplicates
         twice = [same[:2] for same in by_rank.values() if len(same) > 1]
@@ -203,7 +199,7 @@ class Upsert:
         """The statement tells after each row how many of them were there."""
         start = 0
         while start < len(rows):
-            some = rows[start : start + _MOST]
+            some = rows[start : start + TOGETHER]
             echo = _next_echo()
             # All rows are of one shape; of a few that is not known yet.
             tail = self._clause(some[:_ECHOED], count=echo)
@@ -213,13 +209,13 @@ class Upsert:
             start += stop
             told = self.way.execute(sql, self.way.plan.sql, some).answer.rows
             self._check(stop, len(told))
-            counts = list(map(itemgetter(0), told))
+            counts = [count for (count,) in told]
             # Before the first row that was there it says something else.
             first = next((i for i, n in enumerate(counts) if n >> _ECHO_BITS == echo), stop)
             counts[:first] = [echo << _ECHO_BITS] * first
-            there = itertools.starmap(lt, itertools.pairwise([echo << _ECHO_BITS, *counts]))
-            for row, was_there in zip(some, there, strict=True):
-                actions[row] = "updated" if was_there else "inserted"
+            before = [echo << _ECHO_BITS, *counts]
+            for row, fewer, count in zip(some, before, counts, strict=False):
+                actions[row] = "updated" if fewer < count else "inserted"
             yield stop
 
     def _check(self, sent: int, found: int) -> None:
