@@ -244,7 +244,8 @@ def upsert(
     probe_first
         Rows that are there are looked for first, so that they use up no generated keys. (SQLite
         never does.) On MySQL and MariaDB generated keys are given in the order of the rows then,
-        else in that of the keys, in which concurrent calls do not wait for each other in circles.
+        else, and always under READ COMMITTED, in that of the keys, in which concurrent calls do not
+        wait for each other in circles.
     returning
         What comes back for every row, in the order of the rows, whatever became of it.
     unknown, options, execution_options, progress

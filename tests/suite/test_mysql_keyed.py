@@ -334,6 +334,28 @@ def test_rows_that_another_inserts_meanwhile(
         assert set(stored(session, Thing.name)) == {"ours"}
 
 
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_probe_burns_no_keys_where_only_rows_are_locked(databases: Oracle, count: int) -> None:
+    Thing = model(email=Column(String(50), unique=True), name=Column(String(50)))
+    databases.create(Thing)
+    databases.fill(Thing, [{"id": i, "email": f"e{i:03}"} for i in range(1, count + 1)])
+    engine = databases.ours.execution_options(isolation_level="READ COMMITTED")
+    rows = [{"email": f"e{i:03}{x}", "name": "new"} for i in range(1, count + 1) for x in ("", "x")]
+    with Session(engine) as session, session.begin():
+        for _ in range(2):
+            result = fastbulk.upsert(
+                session,
+                Thing,
+                rows,
+                key="email",
+                probe_first=True,
+                returning=[Thing.id, Thing.name],
+            )
+            both = [(i, count + i) for i in range(1, count + 1)]
+            assert result.all() == [(key, "new") for keys in both for key in keys]
+        assert result.actions == ["updated"] * (2 * count)
+
+
 @pytest.mark.sync
 def test_a_deadlock_says_that_the_transaction_is_gone(databases: Oracle) -> None:
     Thing = model(name=Column(String(50)))

@@ -90,6 +90,7 @@ def upserts_of_all_forms(Thing: Any, key: str) -> list[Write]:
         upserts(Thing, key, where=Thing.size % 2 == 0),
         upserts(Thing, key, only_changed=True),
         upserts(Thing, key, update="nothing"),
+        upserts(Thing, key, probe_first=True),
     ]
 
 

@@ -80,7 +80,7 @@ def keyed(
 def _at_once(work: Work, rows: list[int]) -> Outcome:
     """Upserts or updates a few rows by one statement, which undoes itself."""
     native, way = work.plan.native, Pass(work, alone=False)
-    looks = native.has_condition or native.only_changed or work.plan.probe_first
+    looks = native.has_condition or native.only_changed or work.probes
     several = looks or work.is_versioned or work.plan.returning is not None
     if several or not 0 < len(rows) <= AT_ONCE:
         raise SeveralStatementsError

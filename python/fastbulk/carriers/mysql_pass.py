@@ -175,6 +175,18 @@ class Work:
         column = self.plan.table.autoincrement_column
         return None if column is None else column.name
 
+    @cached_property
+    def probes(self) -> bool:
+        """Whether rows that are there must not be inserted: that would use up generated keys."""
+        makes = self.generated is not None and self.generated not in self.key
+        return makes and self.plan.probe_first
+
+    @cached_property
+    def locks_only_rows(self) -> bool:
+        """Whether a search locks no gap between rows."""
+        level = self.connection.get_isolation_level()
+        return self.undoes and level in {"READ COMMITTED", "READ UNCOMMITTED"}
+
     def writer(self, *, alone: bool) -> MysqlKeyed:
         """What writes the statements of rows that travel alone, or together."""
         if alone and not self.plan.native.only_changed:

@@ -55,11 +55,7 @@ class Upsert:
         return self.way.work
 
     def run(self, rows: list[int]) -> Outcome:
-        """Upserts the rows.
-
-        With ``probe_first`` generated keys are given in the order of the rows, without it in that
-        of the keys.
-        """
+        """Upserts the rows."""
         known, new = self.work.plain_writer.with_keys(self.work.part, rows)
         if self.work.at_once and new:
             raise SeveralStatementsError
@@ -79,8 +75,7 @@ class Upsert:
             return rows
         order = Pass(self.work, alone=False).ordered(rows)
         counting = order.rows if order.ranks is None else self._one_per_key(order)
-        # Generated keys are given in the order of the rows.
-        as_they_are = not self.way.in_order or (self.way.alone and self.way.plan.probe_first)
+        as_they_are = not self.way.in_order or (self.way.alone and self._looks_first)
         return sorted(counting) if as_they_are else counting
 
     def _one_per_key(self, order: Ordered) -> list[int]:
@@ -99,6 +94,35 @@ class Upsert:
 
     def _upsert(self, rows: list[int], actions: list[str]) -> None:
         """Upserts rows of different keys."""
+        if not self.work.probes:
+            self._insert_or_meet(rows, actions)
+            return
+        for chunk in self.way.chunks(rows):
+            if self._looks_first:
+                self._after_a_look(chunk, actions)
+            else:
+                self._after_a_probe(chunk, actions)
+
+    @property
+    def _looks_first(self) -> bool:
+        """Whether a lock on what is there comes before all that is new, in another order of keys.
+
+        A probe locks nothing, and rows go in one order; but each row that is new where the last
+        one was there, or the other way round, takes a statement of its own.
+        """
+        return self.work.probes and not self.work.locks_only_rows
+
+    def _after_a_probe(self, rows: list[int], actions: list[str]) -> None:
+        """Upserts rows of different keys; those that are there now are not inserted."""
+        there = self.way.look(rows, "peek")
+        for is_there, some in itertools.groupby(rows, there.__contains__):
+            if is_there:
+                self._after_a_look(list(some), actions)
+            else:
+                self._insert_or_meet(list(some), actions)
+
+    def _insert_or_meet(self, rows: list[int], actions: list[str]) -> None:
+        """Inserts rows of different keys, and updates those that it meets."""
         while rows:
             if self.work.at_once or self._has_clause(rows):
                 rows = self._by_clause(rows, actions)
@@ -126,14 +150,14 @@ class Upsert:
 
         A look for rows that are not there locks the gaps where they would be, each other's too.
         """
-        return not self.way.plan.probe_first and self._can_clash and not self.work.has_trigger
+        return self._can_clash and not self.work.has_trigger
 
     def _after_a_look(self, rows: list[int], actions: list[str]) -> None:
         found = self._found(rows)
         self._update(found, actions)
         new = [row for row in rows if row not in found]
         # Generated keys are given in the order of the rows.
-        self._insert_or_update(sorted(new) if self.way.plan.probe_first else new, actions)
+        self._insert_or_update(sorted(new) if self._looks_first else new, actions)
 
     # One statement for rows that are there and rows that are not
 
@@ -162,7 +186,7 @@ class Upsert:
     def _has_clause(self, rows: list[int]) -> bool:
         """Whether one statement means the same."""
         native = self.way.plan.native
-        if native.has_condition or native.only_changed or self.way.plan.probe_first:
+        if native.has_condition or native.only_changed:
             return False
         if not self._can_clash:
             return False
