@@ -203,6 +203,10 @@ impl OnDuplicateKey<'_> {
     /// What `LAST_INSERT_ID()` has of this statement, and what is added for a row that is there.
     fn told(&self, echo: Echo) -> Result<String, Refusal> {
         let (Echo::Bits(number) | Echo::Count(number)) = echo;
+        if self.rows.len() == 1 {
+            // Where it is worked out at all.
+            return Ok(((number << ECHO_BITS) + 1).to_string());
+        }
         let mut sql = format!(
             "IF(LAST_INSERT_ID() >> {ECHO_BITS} = {number}, LAST_INSERT_ID(), \
              {number} << {ECHO_BITS}) "

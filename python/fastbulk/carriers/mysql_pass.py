@@ -178,8 +178,9 @@ class Work:
     @cached_property
     def probes(self) -> bool:
         """Whether rows that are there must not be inserted: that would use up generated keys."""
-        makes = self.generated is not None and self.generated not in self.key
-        return makes and self.plan.probe_first
+        if not self.plan.probe_first or self.generated is None:
+            return False
+        return self.generated not in self.key
 
     @cached_property
     def locks_only_rows(self) -> bool:

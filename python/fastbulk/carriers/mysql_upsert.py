@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: LAST_INSERT_ID() has a bit for each row, and above them a number of the statement.
 _ECHO_BITS = 48
 _ECHOED = 48
+#: For up to so many rows that costs less than a result of a number for each.
+_FEW = 10
 #: The error of a row that is there with another key than the given one.
 _OUT_OF_RANGE = 1690
 #: Each is another one than the last ones, whoever's they were.
@@ -166,7 +168,7 @@ class Upsert:
         is undone, and all after it.
         """
         makes = self.work.generated is not None and not self._gives_generated
-        if self.work.connection.dialect.insert_returning and len(rows) > 1:
+        if self.work.connection.dialect.insert_returning and len(rows) > _FEW:
             sent = self._by_counts(rows, actions)
         elif makes and len(rows) > 1 and not self.way.alone:
             sent = self._by_new_keys(rows, actions)
