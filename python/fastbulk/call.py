@@ -291,5 +291,6 @@ def schemas(
     options_of: Connection | Engine, execution_options: Mapping[str, Any]
 ) -> tuple[tuple[str | None, str | None], ...]:
     """The translation of schemas that holds for a call, as pairs."""
-    options = {**options_of.get_execution_options(), **execution_options}
-    return tuple((options.get("schema_translate_map") or {}).items())
+    name = "schema_translate_map"
+    asked = execution_options if name in execution_options else options_of.get_execution_options()
+    return tuple((asked.get(name) or {}).items())

@@ -60,6 +60,8 @@ def read(rows: Any) -> Any:
     ValueError
         An array has no meaning in a column.
     """
+    if type(rows) is list:
+        return rows
     if _is_structured(rows):
         return _of_arrays({name: rows[name] for name in rows.dtype.names})
     if isinstance(rows, Mapping) and are_columns(rows):
@@ -71,6 +73,8 @@ def read(rows: Any) -> Any:
 
 def length_of(rows: Any) -> int | None:
     """How many rows there are, if that can be told without making one."""
+    if type(rows) is list:
+        return len(rows)
     if isinstance(rows, Mapping):
         return next((len(values) for values in rows.values() if isinstance(values, Sized)), None)
     if _is_arrow(rows) and hasattr(rows, "execute"):

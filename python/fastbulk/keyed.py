@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import exc
 from sqlalchemy.orm.exc import StaleDataError
@@ -19,7 +19,7 @@ from .orm import synchronize
 from .orm.defaults import DefaultContext
 from .orm.keyed import KeyedPlan, KeyedRequest, keyed_plans, primary_key_of
 from .result import Result, Timing
-from .roads import KEYED, choose
+from .roads import KEYED, Road, choose
 from .several import Read, existing
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from ._native import Column, Outcome, Slice
     from .progress import Report
-    from .roads import Road
     from .targets import Held
 
 #: Rows that may be read again.
@@ -83,15 +82,16 @@ class KeyedCall:
         dialect = held.connection.dialect
         carrier = held.carrier
         if translated := schemas(held.connection, execution_options):
-            request = replace(request, schema_translate_map=translated)
+            request = request._replace(schema_translate_map=translated)
         facts = carrier.facts(held.connection)
         try:
             road = choose(dialect.name, held.driver, request.verb, facts)
         except LookupError as error:
             raise NotImplementedError(str(error)) from None
         plans = keyed_plans(mapper, dialect, request, carrier)
+        sql = "; ".join([plan.sql for plan in plans])
         form = KEYED[road.backend][request.verb]
-        road = replace(road, sql="; ".join(plan.sql for plan in plans), statement=form)
+        road = Road(road.name, road.backend, road.driver, road.refused, sql, form)
         check_entities(request, held)
         return cls(held, mapper, request, execution_options, carrier, road, plans)
 
@@ -140,8 +140,11 @@ class KeyedCall:
         with self._all_or_nothing(rows, report):
             if len(self.plans) > 1 and self.request.returning and self.request.verb == "delete":
                 read = self._read(rows, lock=True)
-            for left_out in self._turns(rows):
-                sent += self._send_tables(rows, left_out, notes)
+            if len(self.plans) == 1:
+                sent = self._send(self.plans[0], rows, set(), notes)
+            else:
+                for left_out in self._turns(rows):
+                    sent += self._send_tables(rows, left_out, notes)
             if report is not None and rows:
                 report(len(rows), None)
         return sent, read
@@ -203,8 +206,8 @@ class KeyedCall:
 
     def _send(
         self, plan: KeyedPlan, rows: Rows, left_out: set[int], notes: dict[str, str]
-    ) -> Iterator[_Sent]:
-        """Sends the rows to one of the tables, but some."""
+    ) -> list[_Sent]:
+        """Sends the rows to one of the tables, but some; gives what became of them, if any."""
         try:
             source = self._source(plan, rows)
         except ColumnError as error:
@@ -213,7 +216,7 @@ class KeyedCall:
         try:
             part = source.next_slice()
             if part is None:
-                return
+                return []
             self._check_given(plan, part)
             skipped = sorted(left_out)
             outcome = self.carrier.keyed(self.held.connection, plan, part, skipped, notes)
@@ -226,7 +229,7 @@ class KeyedCall:
         sent = _Sent(outcome, changed, source.seconds, skipped, frozenset(absent))
         if sent.missing and self.request.verb == "update":
             raise _stale(plan, sent)
-        yield sent
+        return [sent]
 
     def _absent(self, rows: Rows, unmatched: Iterable[int]) -> set[int]:
         """Those of the rows that one of the tables has not: they don't fail the condition alone."""
@@ -291,8 +294,8 @@ class KeyedCall:
             idle = set.intersection(*(each.untouched for each in sent))
             result.rowcount = len(rows) - len(idle)
         result.actions = [action for each in outcomes for action in each.actions]
-        result.unmatched = sorted(row for each in sent for row in each.unmatched)
-        result.missing = sorted(row for each in sent for row in each.missing)
+        result.unmatched = sorted([row for each in sent for row in each.unmatched])
+        result.missing = sorted([row for each in sent for row in each.missing])
         return result
 
     def _rows(self, outcomes: list[Outcome]) -> Result:
@@ -359,8 +362,7 @@ class KeyedCall:
             yield tuple(row.get(name) for name in names), row
 
 
-@dataclass(frozen=True)
-class _Sent:
+class _Sent(NamedTuple):
     """What became of the rows in one of the tables."""
 
     outcome: Outcome

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 #: Called with (rows done, rows in all or None where that isn't known).
 Report: TypeAlias = Callable[[int, "int | None"], object]
 
 
-@contextmanager
 def reporting(
     progress: Report | bool | None, total: int | None, title: str
-) -> Iterator[Report | None]:
+) -> AbstractContextManager[Report | None]:
     """What to call after each slice, if anything.
 
     Parameters
@@ -34,12 +34,16 @@ def reporting(
         A bar is wanted and tqdm is not installed (``pip install fastbulk[progress]``).
     """
     if progress is None or progress is False:
-        yield None
-    elif callable(progress):
+        return nullcontext()
+    if callable(progress):
         report = progress
-        yield lambda done, _: report(done, total)
-    else:
-        from tqdm.auto import tqdm
+        return nullcontext(lambda done, _: report(done, total))
+    return _bar(total, title)
 
-        with tqdm(total=total, desc=title, unit=" rows", unit_scale=True) as bar:
-            yield lambda done, _: bar.update(done - bar.n)
+
+@contextmanager
+def _bar(total: int | None, title: str) -> Iterator[Report]:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=title, unit=" rows", unit_scale=True) as bar:
+        yield lambda done, _: bar.update(done - bar.n)

@@ -6,6 +6,7 @@ A road is refused for a reason that can be told. Nothing here knows SQLAlchemy o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -165,13 +166,22 @@ def choose(
     Road
         The road, with the reason for each faster one that was refused.
     """
-    refused = dict(refused or {})
+    name, closed = _choose(backend, driver, verb, tuple(facts.items()))
+    return Road(name, backend, driver, {**(refused or {}), **dict(closed)})
+
+
+@lru_cache
+def _choose(
+    backend: str, driver: str, verb: str, facts: tuple[tuple[str, str], ...]
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The road's name, and the reasons against faster ones."""
+    refused: dict[str, str] = {}
     for way in WAYS:
         if verb not in way.verbs:
             continue
-        reason = _why_closed(way, backend, driver, facts)
+        reason = _why_closed(way, backend, driver, dict(facts))
         if reason is None:
-            return Road(way.road, backend, driver, refused)
+            return way.road, tuple(refused.items())
         refused[way.road] = reason
     raise LookupError(f"no road for {verb} on {backend}+{driver}")
 

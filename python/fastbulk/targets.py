@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import delete, exc, insert, update
 from sqlalchemy.engine import Connection, Engine
@@ -16,6 +16,7 @@ from .orm.mapping import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from sqlalchemy import Table
@@ -25,8 +26,7 @@ Target: TypeAlias = "Session | scoped_session[Any] | Connection | Engine"
 WhyNot: TypeAlias = "Callable[[Engine], str | None]"
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """A connection for the time of a call.
 
     Attributes
@@ -50,7 +50,7 @@ class Held:
     carrier: ModuleType
     driver: str
     others: tuple[Connection, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def of(
@@ -77,14 +77,13 @@ def _clause(verb: str, table: Table) -> Any:
     return _STATEMENTS[verb](table)
 
 
-@contextmanager
 def hold(
     target: Target,
     mapper: Mapper[Any],
     why_not_own: WhyNot,
     connections: int = 1,
     verb: str = "insert",
-) -> Iterator[Held]:
+) -> AbstractContextManager[Held]:
     """The connection on which a call to ``target`` runs.
 
     A Session's pending changes are flushed first, as ``session.execute`` does. For an Engine a
@@ -110,14 +109,12 @@ def hold(
         connection = target.connection(
             bind_arguments={"mapper": mapper, "clause": _clause(verb, table_of(mapper))}
         )
-        yield Held.of(connection, target)
-    elif isinstance(target, Connection):
-        yield Held.of(target)
-    elif isinstance(target, Engine):
-        with _hold_engine(target, why_not_own, connections) as held:
-            yield held
-    else:
-        raise exc.ArgumentError(_what_is_wrong(target))
+        return nullcontext(Held.of(connection, target))
+    if isinstance(target, Connection):
+        return nullcontext(Held.of(target))
+    if isinstance(target, Engine):
+        return _hold_engine(target, why_not_own, connections)
+    raise exc.ArgumentError(_what_is_wrong(target))
 
 
 @contextmanager

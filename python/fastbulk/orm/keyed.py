@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
 
 
-@dataclass(frozen=True)
-class KeyedRequest:
+class KeyedRequest(NamedTuple):
     """What a call of update, upsert or delete asks of a mapping."""
 
     verb: Literal["update", "upsert", "delete"]

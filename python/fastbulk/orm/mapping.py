@@ -170,10 +170,11 @@ def cached(mapper: Mapper[Any], dialect: Dialect, request: Any, make: Callable[[
         if request.cache_key is None:
             return make()
         request = request.cache_key, request.told()
-    by_dialect: WeakKeyDictionary[Dialect, dict[Any, Any]] = mapper.class_manager.info.setdefault(
-        _INFO, WeakKeyDictionary()
-    )
-    plans = by_dialect.setdefault(dialect, {})
+    by_dialect: WeakKeyDictionary[Dialect, dict[Any, Any]] | None
+    if (by_dialect := mapper.class_manager.info.get(_INFO)) is None:
+        by_dialect = mapper.class_manager.info.setdefault(_INFO, WeakKeyDictionary())
+    if (plans := by_dialect.get(dialect)) is None:
+        plans = by_dialect.setdefault(dialect, {})
     # Properties may be added to a mapper at any time.
     key = (request, len(mapper._columntoproperty))
     if (plan := plans.get(key)) is None:
