@@ -189,7 +189,7 @@ impl PostgresKeyed {
         self.send(py, slice, &rows, Writer::insert)
     }
 
-    /// An update or upsert of rows in order, without a look at the catalog, and whether it takes
+    /// An update or upsert of rows in order, without a look at the catalog, and whether it has
     /// arrays; None if the rows need several statements.
     fn few<'py>(
         &self,
@@ -200,7 +200,7 @@ impl PostgresKeyed {
     ) -> Result<Option<(Sent<'py>, bool)>> {
         let few =
             self.write(py, slice, &rows, |writer| writer.with_arrays(self.binary).few(lost))?;
-        Ok(few.map(|(statement, takes_arrays)| (sent(py, statement), takes_arrays)))
+        Ok(few.map(|(statement, has_arrays)| (sent(py, statement), has_arrays)))
     }
 
     /// What locks the rows that are there before those are upserted one after the other; None if

@@ -106,6 +106,11 @@ pub type Statement = (String, Vec<Vec<u8>>);
 
 const NUMBER: &str = "fastbulk_rows.fastbulk_row";
 
+/// Rows up to which their values in an INSERT's text are planned sooner than arrays are.
+const FEW_NEW: usize = 10;
+/// The same of updates, each of which is planned by itself.
+const FEW_THERE: usize = 5;
+
 impl Target {
     /// Whether the column holds such values as they are, in the order that they have here.
     pub fn is_ordered_as(&self, values: &Values) -> bool {
@@ -399,8 +404,11 @@ impl<'a> Writer<'a> {
                     sql.push_str(&self.on_conflict(conflict, meeting)?);
                     let keys = conflict.primary_key.iter();
                     let keys: Vec<_> = keys.map(|key| format!("{table}.{key}::text")).collect();
-                    let _ = write!(sql, " RETURNING concat_ws(E'\\x01', {})", keys.join(", "));
-                    let _ = write!(sql, ", {table}.xmax = 0");
+                    let landed = match keys.as_slice() {
+                        [key] => key.clone(),
+                        keys => format!("concat_ws(E'\\x01', {})", keys.join(", ")),
+                    };
+                    let _ = write!(sql, " RETURNING {landed}, {table}.xmax = 0");
                     if !returning.is_empty() {
                         let _ = write!(sql, ", {returning}");
                     }
@@ -426,8 +434,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An update or upsert of rows that are alike, without a look at the catalog, and whether it
-    /// takes arrays; None if one statement can't say what each of them becomes.
+    /// An update or upsert of rows without a look at the catalog, and whether it has arrays; None
+    /// if one statement can't say what each of them becomes.
     ///
     /// An upsert gives what the plan returns and whether the row is new, row by row; or a letter for
     /// each. Where a row is lost on the way the statement fails, because there is no setting `lost`:
@@ -435,12 +443,19 @@ impl<'a> Writer<'a> {
     /// twice, too.
     pub fn few(mut self, lost: &str) -> Result<Option<(Statement, bool)>> {
         self.numbers = false;
-        let is_known = self.is_known();
+        let count = self.rows.len();
+        if self.plan.conflict.is_none() && count <= FEW_THERE {
+            return Ok(Some(((self.updates(lost)?, Vec::new()), false)));
+        }
         if self.form == Form::Parameters {
             self.form = Form::Prepared;
         }
+        let is_known = self.is_known();
+        let has_arrays = is_known && (self.plan.conflict.is_none() || count > FEW_NEW);
         let Some(write) = (match &self.plan.conflict {
-            Some(conflict) if self.changes_all(conflict) => self.insert_all(conflict, is_known)?,
+            Some(conflict) if self.changes_all(conflict) => {
+                self.insert_all(conflict, has_arrays)?
+            }
             None if is_known && self.is_one_statement() => Some(self.lock_and_update()?),
             _ => None,
         }) else {
@@ -451,9 +466,9 @@ impl<'a> Writer<'a> {
         // The text does not change with the number of rows: it may be prepared.
         let all = match self.arrays.first() {
             Some(_) => "array_length($1, 1)".to_owned(),
-            None => self.rows.len().to_string(),
+            None => count.to_string(),
         };
-        let lost = format!("CASE WHEN count(*) < {all} THEN current_setting('{lost}') END");
+        let lost = unless_all(&all, lost);
         let written = format!("WITH {rows}written");
         let sql = if plan.returning.is_empty() {
             format!(
@@ -470,14 +485,31 @@ impl<'a> Writer<'a> {
                 returning = plan.returning.join(", "),
             )
         };
-        Ok(Some(((sql, self.arrays), is_known)))
+        Ok(Some(((sql, self.arrays), has_arrays)))
+    }
+
+    /// An UPDATE per row, one after the other as they are counted: that is the order of the keys, in
+    /// which they are locked.
+    fn updates(&self, lost: &str) -> Result<String> {
+        let (mut updates, mut written) = (Vec::new(), Vec::new());
+        for (i, row) in self.rows.iter().enumerate() {
+            let update = Self::new(self.plan, self.slice, &[], std::slice::from_ref(row)).row()?;
+            updates.push(format!("written_{i} AS ({update} RETURNING 1)"));
+            written.push(format!("SELECT FROM written_{i}"));
+        }
+        Ok(format!(
+            "WITH {updates} SELECT '', {lost} FROM ({written}) AS written",
+            updates = updates.join(", "),
+            lost = unless_all(&self.rows.len().to_string(), lost),
+            written = written.join(" UNION ALL "),
+        ))
     }
 
     /// `INSERT INTO t (a) ... ON CONFLICT ...`, with what stands before it and whether a row is new;
     /// None if the rows give different columns.
-    fn insert_all(&mut self, conflict: &Conflict, is_known: bool) -> Result<Option<Parts>> {
+    fn insert_all(&mut self, conflict: &Conflict, has_arrays: bool) -> Result<Option<Parts>> {
         let Some((names, source)) =
-            (if is_known { self.new_rows()? } else { self.literal_rows()? })
+            (if has_arrays { self.new_rows()? } else { self.literal_rows()? })
         else {
             return Ok(None);
         };
@@ -589,4 +621,9 @@ impl<'a> Writer<'a> {
     pub fn is_left_alone(&self) -> bool {
         !self.rows.iter().any(|&row| self.asks(row))
     }
+}
+
+/// What fails a statement that has written fewer rows: there is no setting `lost`.
+fn unless_all(rows: &str, lost: &str) -> String {
+    format!("CASE WHEN count(*) < {rows} THEN current_setting('{lost}') END")
 }

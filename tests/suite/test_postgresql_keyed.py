@@ -8,6 +8,7 @@ import random
 import threading
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,8 +57,8 @@ pytestmark = [
     pytest.mark.verb("update", "upsert", "delete"),
 ]
 
-#: A call of a statement per row, and one of arrays.
-COUNTS = [4, 130]
+#: Calls whose rows stand in the text, whose few rows are arrays, and of many rows.
+COUNTS = [4, 12, 130]
 
 
 def thing(**more: Any) -> Any:
@@ -489,7 +490,7 @@ def test_values_of_each_type(session: Session, count: int) -> None:
     assert fastbulk.delete(session, Thing, [row["id"] for row in rows]).rowcount == count
 
 
-@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("count", [1, 4, 12])
 def test_one_message_for_few_rows(session: Session, count: int) -> None:
     Thing = thing()
     create(session, Thing, [{"id": i, "email": f"e{i}"} for i in range(1, 13)])
@@ -503,6 +504,65 @@ def test_one_message_for_few_rows(session: Session, count: int) -> None:
     last = {"id": shuffled(count)[-1], "name": "x6", "size": 6}
     query = select(Thing.name, Thing.size).where(Thing.id <= count)
     assert session.execute(query).all() == [(last["name"], last["size"])]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_ends_of_whole_numbers(session: Session, count: int) -> None:
+    bits: dict[str, Any] = {"small": SmallInteger, "middle": Integer, "big": BigInteger}
+    columns: dict[str, Any] = {name: Column(type_) for name, type_ in bits.items()}
+    Thing = model(**columns)
+    create(session, Thing, [])
+    widths = dict(zip(bits, (15, 31, 63), strict=True))
+    rows = [
+        {"id": 1, **{name: -(2**width) for name, width in widths.items()}},
+        {"id": 2, **{name: 2**width - 1 for name, width in widths.items()}},
+        {"id": 3, "small": -1, "middle": 1 - 2**31, "big": -(2**31)},
+    ]
+    for start in range(0, 3, count):
+        some = rows[start : start + count]
+        for verb in (fastbulk.upsert, fastbulk.upsert, fastbulk.update):
+            verb(session, Thing, some)
+    attributes = [Thing.id, *(getattr(Thing, name) for name in bits)]
+    found = session.execute(select(*attributes).order_by(Thing.id))
+    assert [dict(row) for row in found.mappings()] == rows
+
+
+def test_few_rows_that_give_different_columns(session: Session) -> None:
+    Thing = thing()
+    create(session, Thing, [{"id": i, "name": "old", "size": 0} for i in range(1, 4)])
+    seen = statements(session)
+    fastbulk.update(
+        session, Thing, [{"id": 3, "size": 3}, {"id": 1, "name": "new"}, {"id": 2, "size": None}]
+    )
+    assert len(seen) == 1, seen
+    query = select(Thing.name, Thing.size).order_by(Thing.id)
+    assert session.execute(query).all() == [("new", 0), ("old", None), ("old", 3)]
+
+
+def test_a_trigger_that_changes_another_of_few_rows(session: Session) -> None:
+    Thing = thing()
+    create(session, Thing, [{"id": i, "size": 0} for i in range(1, 4)])
+    other = "UPDATE thing SET name = ''of '' || NEW.id WHERE id = NEW.id + 1"
+    trigger(session, f"IF pg_trigger_depth() = 1 THEN {other}; END IF; RETURN NEW", "UPDATE")
+    fastbulk.update(session, Thing, [{"id": i, "size": i} for i in (3, 1, 2)])
+    query = select(Thing.name, Thing.size).order_by(Thing.id)
+    assert session.execute(query).all() == [(None, 1), ("of 1", 2), ("of 2", 3)]
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_the_transaction_goes_on_after_a_row_is_refused(session: Session, count: int) -> None:
+    Thing = thing()
+    create(session, Thing, [{"id": i, "size": 0} for i in range(1, count + 1)])
+    fastbulk.update(session, Thing, [{"id": count, "name": "before"}])
+    rows: list[dict[str, Any]] = [{"id": i, "size": i} for i in shuffled(count)]
+    rows[-1]["size"] = 2**40
+    for call in (fastbulk.update, fastbulk.upsert):
+        error = error_of(partial(call, session, Thing, rows))
+        assert isinstance(error, exc.DataError)
+        assert place(error)[0] == count - 1
+        assert stored(session, Thing.size) == [0] * count
+    session.commit()
+    assert stored(session, Thing.name).count("before") == 1
 
 
 def test_few_rows_that_are_not_there(session: Session) -> None:

@@ -116,11 +116,6 @@ SENT = {
         {"update": "UPDATE", "upsert": "INSERT..ON CONFLICT", "delete": "DELETE"},
     ],
     "postgresql": [
-        {**UNNEST, "delete": "DELETE"},
-        UNNEST,
-    ],
-    # It writes no casts, so that texts take their columns' types in the text alone.
-    "psycopg2": [
         {"update": "UPDATE", "upsert": "INSERT..VALUES ON CONFLICT", "delete": "DELETE"},
         UNNEST,
     ],
@@ -138,7 +133,7 @@ def test_verbs_by_key_tell_their_statement(session: Session, count: int) -> None
     Thing = model(name=Column(String(50)), size=Column(Integer))
     Thing.metadata.create_all(session.connection())
     dialect = session.get_bind().dialect
-    few, many = SENT.get(dialect.driver, SENT[dialect.name])
+    few, many = SENT[dialect.name]
     sent = many if count > 100 else few
     rows = [{"id": i, "name": "a", "size": i} for i in range(1, count + 1)]
     for verb in ("upsert", "update", "delete"):

@@ -132,21 +132,19 @@ def insert(
     sqlalchemy.exc.InvalidRequestError
         Fewer rows came back than were sent.
     """
-    with values_refused(connection):
-        yield from _insert(connection, plan, source, notes, driver)
-
-
-@contextmanager
-def values_refused(connection: Connection) -> Iterator[None]:
-    """Gives a value that native code can't send the error that the driver would raise."""
     try:
-        yield
+        yield from _insert(connection, plan, source, notes, driver)
     except _native.RowError as error:
-        row, key, value, reason, cause = error.args
-        if isinstance(cause, OverflowError):
-            # The server would refuse it, and the driver raise this.
-            cause = _data_error(connection, "out of range" in reason)(reason)
-        raise _native.RowError(row, key, value, reason, cause) from error
+        raise refused_value(connection, error) from error
+
+
+def refused_value(connection: Connection, error: _native.RowError) -> _native.RowError:
+    """The error of a value that native code can't send, with what the driver would raise."""
+    row, key, value, reason, cause = error.args
+    if isinstance(cause, OverflowError):
+        # The server would refuse it, and the driver raise this.
+        cause = _data_error(connection, "out of range" in reason)(reason)
+    return _native.RowError(row, key, value, reason, cause)
 
 
 def _insert(

@@ -1,18 +1,18 @@
 """Update, upsert and delete on PostgreSQL: rows that are found by their keys.
 
-A call of few rows, whose keys have an order that is known here, is a statement per row in one
-message. All others travel as arrays, and the server says which keys are equal and which is first:
-rows are locked in that order, so that calls wait for each other and never in a circle.
+A call of few rows, whose keys have an order that is known here, is one message, with a statement
+for all rows or one for each. All others travel as arrays, and the server says which keys are equal
+and which is first: rows are locked in that order, so that calls wait for each other and never in a
+circle.
 """
 
 from __future__ import annotations
 
 import itertools
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import exc
 
@@ -26,10 +26,10 @@ from .postgresql import (
     explain,
     frame_of_call,
     literal,
+    refused_value,
     simple,
     sqlstate,
     undone_on_error,
-    values_refused,
 )
 from .sent import Answer, Sent
 
@@ -68,10 +68,15 @@ _TOGETHER = 500
 _FEW = {"update": "UPDATE", "upsert": "INSERT..VALUES ON CONFLICT", "delete": "DELETE"}
 
 #: What a statement of few rows is refused for that takes less for granted in another form: a system
-#: column that is not there, types that only the catalog tells, rights.
-_OTHER_FORM = {"0A000", "42804", "42883", "42501"}
+#: column that is not there, a trigger that changes other rows of it, types that only the catalog
+#: tells, rights.
+_OTHER_FORM = {"0A000", "27000", "42804", "42883", "42501"}
 
 _COUNTED = "SELECT 0::int8, ''::text"
+
+_SAVEPOINT = Frame.savepoint("fastbulk_keyed")
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -148,7 +153,7 @@ def keyed(
     """
     rows = sorted({*range(len(part))}.difference(skipped)) if skipped else [*range(len(part))]
     work = partial(_WORK[plan.native.verb], connection, plan, part, driver, notes)
-    with values_refused(connection):
+    try:
         if len(rows) <= _ROWS and part.nbytes <= _BYTES:
             return work().whole(rows)
         frame = frame_of_call(connection, driver)
@@ -157,6 +162,8 @@ def keyed(
             done = Done.joined([work().whole(some) for some in work().portions(rows)], len(part))
             stale = plan.native.verb == "update" and done.missing
             simple(connection, *(frame.undo if stale else (frame.end,)))
+    except _native.RowError as error:
+        raise refused_value(connection, error) from error
     return done
 
 
@@ -194,7 +201,7 @@ class _Work:
         self.notes = notes
         self.native = plan.native
         frame = frame_of_call(connection, driver)
-        self.frame = Frame.savepoint("fastbulk_keyed") if frame.begin != "BEGIN" else frame
+        self.frame = _SAVEPOINT if frame.begin != "BEGIN" else frame
         self.begun = False
         #: What locks the rows of the next statement before it is sent.
         self.locks: Texts = ()
@@ -208,11 +215,11 @@ class _Work:
 
     def whole(self, rows: list[int]) -> Done:
         """Sends these rows of the slice: all or nothing."""
-        with self.undone_on_error():
-            with self.explained():
-                done = self.tried(rows)
-            self.end(undo=self.native.verb == "update" and bool(done.missing))
-        return done
+        return self.all_or_nothing(lambda: self.tried(rows), self.is_stale)
+
+    def is_stale(self, done: Done) -> bool:
+        """Whether an update is to be undone."""
+        return self.native.verb == "update" and bool(done.missing)
 
     def tried(self, rows: list[int]) -> Done:
         """Sends them, and again after a deadlock: to be undone gives the locks of the call back.
@@ -237,10 +244,8 @@ class _Work:
         size = max(1, min(_ROWS, _BYTES * len(self.part) // max(self.part.nbytes, 1)))
         plain, nulls, others = self.writer.by_key(self.part, rows)
         write = partial(self.writer.sorted, self.part)
-        with self.undone_on_error():
-            with self.explained():
-                answer = self.send(write, [*plain, *nulls], "SELECT", "SELECT 0::int4, 0::int8")
-            self.end(undo=False)
+        columns = "SELECT 0::int4, 0::int8"
+        answer = self.all_or_nothing(lambda: self.send(write, [*plain, *nulls], "SELECT", columns))
         portion: list[int] = []
         for row, place in [*answer.rows, *zip(others, itertools.repeat(1), strict=False)]:
             if len(portion) >= size and place == 1:
@@ -251,24 +256,25 @@ class _Work:
 
     # The transaction
 
-    @contextmanager
-    def undone_on_error(self) -> Iterator[None]:
+    def all_or_nothing(
+        self, work: Callable[[], _T], is_nothing: Callable[[_T], bool] = lambda _: False
+    ) -> _T:
+        """Does the work, and undoes it if an error ends it, which says then which row it is about;
+        or if its result says so.
+        """
         try:
-            yield
+            try:
+                done = work()
+            except exc.DBAPIError as error:
+                self.explain(error)
+                raise
+            self.end(undo=is_nothing(done))
         except BaseException:
             if not self.begun:
                 raise
             with undone_on_error(self.connection, self.frame):
                 raise
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Has an error say which row it is about."""
-        try:
-            yield
-        except exc.DBAPIError as error:
-            self.explain(error)
-            raise
+        return done
 
     def begin(self) -> Texts:
         """What stands before the next statement."""
@@ -338,18 +344,15 @@ class _Work:
         first = write(rows)
         if first is None:
             return None
-        sent, takes_arrays = first
-        form = "FROM unnest" if takes_arrays else "VALUES"
-        shown = f"{what} {self.native.sql_table} /* {form}, {len(rows)} rows */"
-        verb = self.native.verb
-        self.notes["statement"] = (KEYED["postgresql"] if takes_arrays else _FEW)[verb]
+        has_arrays = first[1]
+        form = "FROM unnest, " if has_arrays else ""
+        shown = f"{what} {self.native.sql_table} /* {form}{len(rows)} rows */"
+        self.notes["statement"] = (KEYED["postgresql"] if has_arrays else _FEW)[self.native.verb]
 
         def run(start: int, stop: int, end: str = "") -> Answer:
-            if stop - start == len(rows):
-                return self.execute(shown, *sent, columns, end)
-            some = write(rows[start:stop])
+            some = first if stop - start == len(rows) else write(rows[start:stop])
             assert some is not None
-            return self.execute(shown, *some[0], columns)
+            return self.execute(shown, *some[0], columns, end)
 
         self.sending = _Sending(rows, run, self.frame)
         try:

@@ -59,10 +59,11 @@ class _Driver:
         cursor.execute(sql, prepare=False)
         for _ in begin:
             cursor.nextset()
-        answers = [answer(cursor)]
-        while cursor.nextset():
+        answers = []
+        for _ in statements:
             answers.append(answer(cursor))
-        return answers[: len(statements)]
+            cursor.nextset()
+        return answers
 
     def copy(self, cursor: Any, sql: str, pieces: Iterable[bytes]) -> int:
         with cursor.copy(sql) as copy:
@@ -146,30 +147,37 @@ def answer(cursor: Any) -> Answer:
 def _rows(cursor: Any, codes: Sequence[int]) -> Rows:
     """The rows of a cursor's result, by psycopg's own loaders of today."""
     from psycopg.adapt import Transformer
-    from psycopg.pq import Format
 
     result = cursor.pgresult
     transformer: Any = Transformer(cursor)
     transformer.set_pgresult(result)
     count = result.ntuples
-    load = partial(transformer.load_rows, 0, count, tuple)
-    library = libpq(type(result).__module__)
+
+    def decode() -> _native.Outcome | None:
+        library = libpq(type(result).__module__)
+        types = None if library is None else _native_types(transformer, codes)
+        if library is None or types is None:
+            return None
+        return library.outcome(result.pgresult_ptr, count, types)
+
+    def may_fail() -> bool:
+        return not NEVER_FAIL.issuperset(_native_types(transformer, codes) or (None,))
+
+    return Rows(count, decode, partial(transformer.load_rows, 0, count, tuple), may_fail=may_fail)
+
+
+def _native_types(transformer: Any, codes: Sequence[int]) -> list[int] | None:
+    """The types by which native code reads the values; None where only psycopg knows them."""
+    from psycopg.pq import Format
+
+    result = transformer.pgresult
     loaders = [type(transformer.get_loader(code, Format.TEXT)) for code in codes]
-    if library is None or result.fformat(0) != Format.TEXT or not all(map(_is_psycopgs, loaders)):
-        return Rows(count, _no_columns, load)
-    types = [
+    if result.fformat(0) != Format.TEXT or not all(map(_is_psycopgs, loaders)):
+        return None
+    return [
         TEXT if loader.__name__ == "TextLoader" else code
         for code, loader in zip(codes, loaders, strict=True)
     ]
-
-    def decode() -> _native.Outcome | None:
-        return library.outcome(result.pgresult_ptr, count, types)
-
-    return Rows(count, decode, load, may_fail=not NEVER_FAIL.issuperset(types))
-
-
-def _no_columns() -> None:
-    """Only psycopg knows what the values are."""
 
 
 def _is_psycopgs(loader: type) -> bool:

@@ -88,7 +88,6 @@ def _rows(own: Any, codes: tuple[int, ...], library: _native.Libpq) -> Rows:
     """The rows of a cursor's result, by psycopg2's own typecasters of today."""
     count = own.rowcount
     casters = [_caster(own, code) for code in codes]
-    types = [_native_type(*typed) for typed in zip(codes, casters, strict=True)]
 
     def load() -> list[tuple[Any, ...]]:
         if not own.closed:
@@ -108,12 +107,14 @@ def _rows(own: Any, codes: tuple[int, ...], library: _native.Libpq) -> Rows:
             for row in texts
         ]
 
-    def decode() -> _native.Outcome | None:
-        return library.outcome(own.pgresult_ptr, count, [type_ for type_ in types if type_])
+    def types() -> list[int | None]:
+        return [_native_type(*typed) for typed in zip(codes, casters, strict=True)]
 
-    if None in types:
-        return Rows(count, lambda: None, load)
-    return Rows(count, decode, load, may_fail=not NEVER_FAIL.issuperset(types))
+    def decode() -> _native.Outcome | None:
+        known = [type_ for type_ in types() if type_]
+        return library.outcome(own.pgresult_ptr, count, known) if len(known) == len(codes) else None
+
+    return Rows(count, decode, load, may_fail=lambda: not NEVER_FAIL.issuperset(types()))
 
 
 def _caster(own: Any, code: int) -> Any:

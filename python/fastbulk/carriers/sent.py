@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     ResultProcessor: TypeAlias = Callable[[Any], Any]
 
 
+#: So many rows are objects at once.
+_FEW = 50
+
+
 class Rows(Sequence[tuple[Any, ...]]):
     """Rows of a statement, which become objects when they are asked for."""
 
@@ -26,7 +30,7 @@ class Rows(Sequence[tuple[Any, ...]]):
         decode: Callable[[], _native.Outcome | None],
         load: Callable[[], list[tuple[Any, ...]]],
         *,
-        may_fail: bool = True,
+        may_fail: Callable[[], bool] = lambda: True,
     ) -> None:
         """Holds ``count`` rows.
 
@@ -39,10 +43,11 @@ class Rows(Sequence[tuple[Any, ...]]):
         load
             Gives them as objects.
         may_fail
-            A value may be none of Python's, which is told at once.
+            Whether a value may be none of Python's, which is told at once.
         """
         self._count, self._decode, self._load = count, decode, load
-        if may_fail and self.outcome is None:
+        # To make few objects is less than to see what they would be.
+        if count <= _FEW or (may_fail() and self.outcome is None):
             self._objects  # noqa: B018
 
     @cached_property

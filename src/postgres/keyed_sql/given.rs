@@ -9,7 +9,7 @@ use crate::kind::Kind;
 use crate::plan::{Column, Role};
 use crate::postgres::array::binary_array;
 use crate::postgres::text::{element_type, write_array, write_given, write_literal};
-use crate::values::Series;
+use crate::values::{Cell, Series};
 
 impl Writer<'_> {
     pub(super) fn share(&self, column: usize) -> Share {
@@ -64,6 +64,13 @@ impl Writer<'_> {
         }
         let mut literal = String::new();
         let series = &self.slice.columns[column];
+        if let Cell::Int(value) = series.get(row)
+            && i32::try_from(value).is_ok_and(|value| value > i32::MIN)
+            && is_cast_to_integer(self.plan.column(column))
+        {
+            // Sooner planned than a cast of a cast.
+            return Ok(self.plan.column(column).value_sql(&format!("({value})")));
+        }
         write_literal(series.get(row), &mut literal).map_err(|()| (row, column))?;
         if self.takes_own_type(column) && element_type(series) == "text" {
             return Ok(literal);
@@ -335,6 +342,12 @@ fn is_cast(column: &Column) -> bool {
 /// Whether that is a cast, and not the bare parameter.
 pub(super) fn is_cast_to_type(column: &Column) -> bool {
     is_cast(column) && column.placeholder.get(1).is_some_and(|after| !after.is_empty())
+}
+
+/// Whether that is one to a type of integers, which are written so by a driver that writes casts.
+fn is_cast_to_integer(column: &Column) -> bool {
+    let casts = ["::SMALLINT", "::INTEGER", "::BIGINT"];
+    is_cast(column) && column.placeholder.get(1).is_some_and(|cast| casts.contains(&cast.as_str()))
 }
 
 pub(super) fn cell(column: usize) -> String {
