@@ -107,7 +107,7 @@ pub type Statement = (String, Vec<Vec<u8>>);
 const NUMBER: &str = "fastbulk_rows.fastbulk_row";
 
 /// Rows up to which their values in an INSERT's text are planned sooner than arrays are.
-const FEW_NEW: usize = 10;
+const FEW_NEW: usize = 5;
 /// The same of updates, each of which is planned by itself.
 const FEW_THERE: usize = 5;
 
