@@ -137,7 +137,7 @@ class KeyedCall:
         """What was sent, and what was read before because it is to be returned."""
         sent: list[_Sent] = []
         read = None
-        with self._all_or_nothing(rows, report):
+        with self._all_or_nothing(report):
             if len(self.plans) > 1 and self.request.returning and self.request.verb == "delete":
                 read = self._read(rows, lock=True)
             if len(self.plans) == 1:
@@ -197,9 +197,9 @@ class KeyedCall:
         (name,) = primary_key_of(self.mapper)
         return [{name: row} if type(row) in _BARE else row for row in rows]
 
-    def _all_or_nothing(self, rows: Rows, report: Report | None) -> AbstractContextManager[None]:
-        undoes_itself = len(rows) < 2 or getattr(self.carrier, "UNDOES_ITSELF", False)
-        if undoes_itself and len(self.plans) == 1 and report is None:
+    def _all_or_nothing(self, report: Report | None) -> AbstractContextManager[None]:
+        # What is sent to one table undoes itself; its report may fail.
+        if len(self.plans) == 1 and report is None:
             return nullcontext()
         undone: AbstractContextManager[None] = self.carrier.all_or_nothing(self.held.connection)
         return undone

@@ -131,9 +131,6 @@ def _unquoted(name: str) -> str:
 
 _DRIVER = _Driver()
 
-#: ``keyed`` undoes by itself what it did.
-UNDOES_ITSELF = True
-
 #: Where the driver does not tell how many rows it were.
 NO_COUNT_OF = {"executemany"}
 

@@ -82,9 +82,6 @@ def _to_its_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 _DRIVER = _Driver()
 
-#: ``keyed`` undoes by itself what it did.
-UNDOES_ITSELF = True
-
 example_sql = postgresql_keyed.example_sql
 all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
 foresee = partial(postgresql.foresee, driver=_DRIVER)

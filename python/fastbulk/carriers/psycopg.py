@@ -212,9 +212,6 @@ def in_transaction(connection: Any) -> bool:
 
 _DRIVER = _Driver()
 
-#: ``keyed`` undoes by itself what it did.
-UNDOES_ITSELF = True
-
 #: The cursor is closed before SQLAlchemy asks for the count, and then has none.
 NO_COUNT_OF = {"insert"}
 

@@ -164,9 +164,6 @@ class _Pieces(io.RawIOBase):
 
 _DRIVER = _Driver()
 
-#: ``keyed`` undoes by itself what it did.
-UNDOES_ITSELF = True
-
 example_sql = postgresql_keyed.example_sql
 all_or_nothing = partial(postgresql.all_or_nothing, driver=_DRIVER)
 foresee = partial(postgresql.foresee, driver=_DRIVER)

@@ -114,9 +114,6 @@ async def _end_copy(cursor: Any, cancelled: asyncio.CancelledError) -> None:
 
 _DRIVER = _Driver()
 
-#: ``keyed`` undoes by itself what it did.
-UNDOES_ITSELF = True
-
 NO_COUNT_OF = psycopg.NO_COUNT_OF
 
 facts = psycopg.facts

@@ -34,9 +34,6 @@ class _Driver:
 
 DRIVER = _Driver()
 
-#: ``keyed`` undoes by itself what it did.
-UNDOES_ITSELF = True
-
 facts = partial(mysql.facts, driver=DRIVER)
 adapt = partial(mysql.adapt, driver=DRIVER)
 example_sql = _native.mysql_example_sql

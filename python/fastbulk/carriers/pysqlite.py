@@ -92,10 +92,6 @@ def _load_extension(connection: Any) -> bool:
     return has_function(connection)
 
 
-#: ``keyed`` undoes by itself what it did.
-UNDOES_ITSELF = True
-
-
 def facts(connection: Connection) -> dict[str, str]:
     """What closes a road on this connection, by name, with the reason in words."""
     info = connection.info

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 #: What a road calls this driver.
 NAME = "tokio-postgres"
 
-UNDOES_ITSELF = psycopg.UNDOES_ITSELF
 example_sql = psycopg.example_sql
 executemany = psycopg.executemany
 cancel = own_cursor.cancel
