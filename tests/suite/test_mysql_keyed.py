@@ -334,6 +334,28 @@ def test_rows_that_another_inserts_meanwhile(
         assert set(stored(session, Thing.name)) == {"ours"}
 
 
+@pytest.mark.parametrize("count", [3, 8, 130])
+@pytest.mark.parametrize("how", [{}, {"only_changed": True}, {"update": "nothing"}])
+def test_generated_keys_that_some_rows_give(
+    databases: Oracle, count: int, how: dict[str, Any]
+) -> None:
+    """What tells which rows are new is another thing for each."""
+    Thing = model(email=Column(String(50), unique=True), name=Column(String(50)))
+    databases.create(Thing)
+    there = range(1, count, 2)
+    databases.fill(Thing, [{"id": i, "email": f"e{i:03}", "name": "old"} for i in there])
+    rows: list[dict[str, Any]] = [{"email": f"e{i:03}", "name": "new"} for i in range(count)]
+    for i, row in enumerate(rows):
+        row |= {"id": i or 1000} if i % 3 == 0 else {}
+    with Session(databases.ours) as session, session.begin():
+        result = fastbulk.upsert(session, Thing, rows, key="email", **how)
+        was_there = "unchanged" if how.get("update") else "updated"
+        assert result.actions == [was_there if i in there else "inserted" for i in range(count)]
+        name = "old" if how.get("update") else "new"
+        found = session.query(Thing.name).where(Thing.email.in_([rows[i]["email"] for i in there]))
+        assert found.all() == [(name,) for _ in there]
+
+
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_probe_burns_no_keys_where_only_rows_are_locked(databases: Oracle, count: int) -> None:
     Thing = model(email=Column(String(50), unique=True), name=Column(String(50)))

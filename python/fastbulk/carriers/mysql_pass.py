@@ -177,14 +177,15 @@ class Work:
 
     @cached_property
     def probes(self) -> bool:
-        """Whether rows that are there must not be inserted: that would use up generated keys."""
-        if not self.plan.probe_first or self.generated is None:
-            return False
-        return self.generated not in self.key
+        """Whether rows that are there must not be inserted: that could use up generated keys."""
+        gives_all = self.generated is not None and self.generated in self.key
+        return self.plan.probe_first and not gives_all
 
     @cached_property
     def locks_only_rows(self) -> bool:
-        """Whether a search locks no gap between rows."""
+        """Whether a search for rows that are there locks no gap between rows."""
+        if self.catalog.index(self.key) == "PRIMARY":
+            return True
         level = self.connection.get_isolation_level()
         return self.undoes and level in {"READ COMMITTED", "READ UNCOMMITTED"}
 

@@ -99,6 +99,9 @@ class Upsert:
         if not self.work.probes:
             self._insert_or_meet(rows, actions)
             return
+        if self._looks_first and not self.way.alone:
+            self._after_a_look(rows, actions)
+            return
         for chunk in self.way.chunks(rows):
             if self._looks_first:
                 self._after_a_look(chunk, actions)
@@ -167,23 +170,44 @@ class Upsert:
         """Upserts the rows; gives those of the statement that met a row with another key, which
         is undone, and all after it.
         """
-        makes = self.work.generated is not None and not self._gives_generated
-        if self.work.connection.dialect.insert_returning and len(rows) > _FEW:
-            sent = self._by_counts(rows, actions)
-        elif makes and len(rows) > 1 and not self.way.alone:
-            sent = self._by_new_keys(rows, actions)
-        else:
-            sent = self._by_echo(rows, actions)
         done = 0
         try:
-            for count in sent:
-                done += count
-                self.work.notes["statement"] = "INSERT..VALUES ON DUPLICATE KEY UPDATE"
+            for some in self._alike(rows):
+                for count in self._told(some, actions):
+                    done += count
+                    self.work.notes["statement"] = "INSERT..VALUES ON DUPLICATE KEY UPDATE"
         except exc.DBAPIError as error:
             code = mysql_errors.code_of(error, self.work.connection)
             if self._only_key or code != _OUT_OF_RANGE:
                 raise
         return rows[done:]
+
+    def _alike(self, rows: list[int]) -> list[list[int]]:
+        """The rows, in runs where only some give the generated column."""
+        part, position = self.work.part, self._generated
+        if position is None or not part.gives(position) or part.first_null(position) is None:
+            return [rows]
+        if self.work.at_once:
+            raise SeveralStatementsError
+        runs = itertools.groupby(rows, lambda row: part.value(row, position) is None)
+        return [list(run) for _, run in runs]
+
+    def _told(self, rows: list[int], actions: list[str]) -> Iterator[int]:
+        """Sends rows that are alike in that, and tells which of them were there; yields how many
+        rows each statement had.
+        """
+        position = self._generated
+        gives = position is not None and self.work.part.value(rows[0], position) is not None
+        makes = self.work.generated is not None and not gives
+        # In bits rows are told by their literals, and where the server makes no key.
+        few = len(rows) <= _FEW and not makes and self.work.has_integers
+        if len(rows) > 1 and self.work.connection.dialect.insert_returning and not few:
+            return self._by_counts(rows, actions)
+        if len(rows) > 1 and makes:
+            if self.work.at_once:
+                raise SeveralStatementsError
+            return self._by_new_keys(rows, actions)
+        return self._by_echo(rows, actions)
 
     def _has_clause(self, rows: list[int]) -> bool:
         """Whether one statement means the same."""
@@ -268,7 +292,7 @@ class Upsert:
 
     def _is_echo(self, told: int, echo: int, rows: list[int]) -> bool:
         """Whether it is not the generated column's value in one of the rows."""
-        if told >> _ECHO_BITS != echo:
+        if told >> _ECHO_BITS != echo or told % 2**_ECHO_BITS >= 1 << len(rows):
             return False
         position = self._generated
         if position is None or told not in {self.work.part.value(r, position) for r in rows}:
