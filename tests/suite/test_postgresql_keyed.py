@@ -539,14 +539,18 @@ def test_few_rows_that_give_different_columns(session: Session) -> None:
     assert session.execute(query).all() == [("new", 0), ("old", None), ("old", 3)]
 
 
-def test_a_trigger_that_changes_another_of_few_rows(session: Session) -> None:
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("verb", [fastbulk.update, fastbulk.upsert])
+def test_a_trigger_that_changes_another_row(session: Session, count: int, verb: Any) -> None:
     Thing = thing()
-    create(session, Thing, [{"id": i, "size": 0} for i in range(1, 4)])
+    create(session, Thing, [{"id": i, "size": 0} for i in range(1, count + 1)])
     other = "UPDATE thing SET name = ''of '' || NEW.id WHERE id = NEW.id + 1"
     trigger(session, f"IF pg_trigger_depth() = 1 THEN {other}; END IF; RETURN NEW", "UPDATE")
-    fastbulk.update(session, Thing, [{"id": i, "size": i} for i in (3, 1, 2)])
+    rows = [{"id": i, "size": i} for i in shuffled(count)]
+    named = [(None, 1), *((f"of {i - 1}", i) for i in range(2, count + 1))]
     query = select(Thing.name, Thing.size).order_by(Thing.id)
-    assert session.execute(query).all() == [(None, 1), ("of 1", 2), ("of 2", 3)]
+    verb(session, Thing, rows)
+    assert session.execute(query).all() == named
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])

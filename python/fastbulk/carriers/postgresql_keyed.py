@@ -52,10 +52,12 @@ _DEADLOCK = "40P01"
 _TRIES = 3
 #: No setting has this name: to ask for it is the error of a statement that lost rows.
 _ROWS_LOST = "fastbulk.rows_lost"
-#: Unique and exclusion constraints, which one order of the rows meets and another does not.
-_IN_THIS_ORDER = {"23505", "23P01"}
 #: Foreign keys, which are checked when a statement ends.
 _AT_THE_END = "23503"
+#: A trigger has changed another row of the statement.
+_CHANGED = "27000"
+#: What one order of the rows meets and another does not: unique and exclusion constraints, too.
+_IN_THIS_ORDER = {"23505", "23P01", _AT_THE_END, _CHANGED, _TWICE}
 
 #: Rows and bytes of values that are one statement: the server keeps several copies of it.
 _ROWS = 100_000
@@ -68,9 +70,8 @@ _TOGETHER = 500
 _FEW = {"update": "UPDATE", "upsert": "INSERT..VALUES ON CONFLICT", "delete": "DELETE"}
 
 #: What a statement of few rows is refused for that takes less for granted in another form: a system
-#: column that is not there, a trigger that changes other rows of it, types that only the catalog
-#: tells, rights.
-_OTHER_FORM = {"0A000", "27000", "42804", "42883", "42501"}
+#: column that is not there, types that only the catalog tells, rights.
+_OTHER_FORM = {"0A000", _CHANGED, "42804", "42883", "42501"}
 
 _COUNTED = "SELECT 0::int8, ''::text"
 
@@ -519,8 +520,8 @@ class _Update(_Work):
         order = self.row_writer.in_order(self.part, rows) if len(rows) <= SMALL else None
         try:
             return self.together(rows) if order is None else self.few(order)
-        except exc.IntegrityError as error:
-            if order == rows or sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}:
+        except exc.DBAPIError as error:
+            if order == rows or sqlstate(error) not in _IN_THIS_ORDER:
                 raise
         self.again()
         found = self.each(rows, "UPDATE")
@@ -629,9 +630,9 @@ class _Upsert(_Work):
         order = self.row_writer.in_order(self.part, rows) if few else None
         try:
             return (order and self.few(order)) or self.together(rows)
-        except (exc.IntegrityError, _KeysChangedError) as error:
-            if isinstance(error, exc.IntegrityError) and (
-                order == rows or sqlstate(error) not in {*_IN_THIS_ORDER, _AT_THE_END}
+        except (exc.DBAPIError, _KeysChangedError) as error:
+            if isinstance(error, exc.DBAPIError) and (
+                order == rows or sqlstate(error) not in _IN_THIS_ORDER
             ):
                 raise
             self.again()
