@@ -106,10 +106,8 @@ pub type Statement = (String, Vec<Vec<u8>>);
 
 const NUMBER: &str = "fastbulk_rows.fastbulk_row";
 
-/// Rows up to which their values in an INSERT's text are planned sooner than arrays are.
-const FEW_NEW: usize = 5;
-/// The same of updates, each of which is planned by itself.
-const FEW_THERE: usize = 5;
+/// Rows up to which their values in the text are planned sooner than arrays are.
+const FEW: usize = 5;
 
 impl Target {
     /// Whether the column holds such values as they are, in the order that they have here.
@@ -444,14 +442,14 @@ impl<'a> Writer<'a> {
     pub fn few(mut self, lost: &str) -> Result<Option<(Statement, bool)>> {
         self.numbers = false;
         let count = self.rows.len();
-        if self.plan.conflict.is_none() && count <= FEW_THERE {
+        if self.plan.conflict.is_none() && count <= FEW {
             return Ok(Some(((self.updates(lost)?, Vec::new()), false)));
         }
         if self.form == Form::Parameters {
             self.form = Form::Prepared;
         }
         let is_known = self.is_known();
-        let has_arrays = is_known && (self.plan.conflict.is_none() || count > FEW_NEW);
+        let has_arrays = is_known && count > FEW;
         let Some(write) = (match &self.plan.conflict {
             Some(conflict) if self.changes_all(conflict) => {
                 self.insert_all(conflict, has_arrays)?

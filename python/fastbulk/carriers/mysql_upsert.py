@@ -98,14 +98,10 @@ class Upsert:
         """Upserts rows of different keys."""
         if not self.work.probes:
             self._insert_or_meet(rows, actions)
-            return
-        if self._looks_first and not self.way.alone:
+        elif self._looks_first:
             self._after_a_look(rows, actions)
-            return
-        for chunk in self.way.chunks(rows):
-            if self._looks_first:
-                self._after_a_look(chunk, actions)
-            else:
+        else:
+            for chunk in self.way.chunks(rows):
                 self._after_a_probe(chunk, actions)
 
     @property

@@ -131,6 +131,11 @@ class Done:
         return self.sent.scalars(processor)
 
 
+def _is_stale(plan: KeyedPlan, done: Done) -> bool:
+    """Whether an update is to be undone."""
+    return plan.native.verb == "update" and bool(done.missing)
+
+
 def keyed(
     connection: Connection,
     plan: KeyedPlan,
@@ -161,7 +166,7 @@ def keyed(
         simple(connection, frame.begin)
         with undone_on_error(connection, frame):
             done = Done.joined([work().whole(some) for some in work().portions(rows)], len(part))
-            stale = plan.native.verb == "update" and done.missing
+            stale = _is_stale(plan, done)
             simple(connection, *(frame.undo if stale else (frame.end,)))
     except _native.RowError as error:
         raise refused_value(connection, error) from error
@@ -216,11 +221,9 @@ class _Work:
 
     def whole(self, rows: list[int]) -> Done:
         """Sends these rows of the slice: all or nothing."""
-        return self.all_or_nothing(lambda: self.tried(rows), self.is_stale)
-
-    def is_stale(self, done: Done) -> bool:
-        """Whether an update is to be undone."""
-        return self.native.verb == "update" and bool(done.missing)
+        return self.all_or_nothing(
+            lambda: self.tried(rows), lambda done: _is_stale(self.plan, done)
+        )
 
     def tried(self, rows: list[int]) -> Done:
         """Sends them, and again after a deadlock: to be undone gives the locks of the call back.

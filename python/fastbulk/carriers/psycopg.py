@@ -153,15 +153,17 @@ def _rows(cursor: Any, codes: Sequence[int]) -> Rows:
     transformer.set_pgresult(result)
     count = result.ntuples
 
+    types = cache(lambda: _native_types(transformer, codes))
+
     def decode() -> _native.Outcome | None:
         library = libpq(type(result).__module__)
-        types = None if library is None else _native_types(transformer, codes)
-        if library is None or types is None:
+        known = types()
+        if library is None or known is None:
             return None
-        return library.outcome(result.pgresult_ptr, count, types)
+        return library.outcome(result.pgresult_ptr, count, known)
 
     def may_fail() -> bool:
-        return not NEVER_FAIL.issuperset(_native_types(transformer, codes) or (None,))
+        return not NEVER_FAIL.issuperset(types() or (None,))
 
     return Rows(count, decode, partial(transformer.load_rows, 0, count, tuple), may_fail=may_fail)
 

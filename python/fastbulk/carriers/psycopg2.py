@@ -107,6 +107,7 @@ def _rows(own: Any, codes: tuple[int, ...], library: _native.Libpq) -> Rows:
             for row in texts
         ]
 
+    @cache
     def types() -> list[int | None]:
         return [_native_type(*typed) for typed in zip(codes, casters, strict=True)]
 
